@@ -1,0 +1,484 @@
+-- Written by `annals migrate generate --dialect postgres` from src/schema: change the model there, not this file.
+
+CREATE VIEW "recent_events" AS
+SELECT l.topic, e.lane_id, e."position", e.event_id AS event_id, e.aggregate_id, e.aggregate_type,
+  e.aggregate_version, e.event_type, e.event_version, e.event_timestamp AS event_timestamp, e.actor, e.actor_type, e.source,
+  e.causation_id AS causation_id, e.correlation_id AS correlation_id, e.data, e.metadata, e.content_type, e.tags
+FROM (SELECT k.lane_id, k.topic,
+    (SELECT MAX(h."position") FROM "events" AS h WHERE h.lane_id = k.lane_id) AS head FROM "lanes" AS k) AS l
+INNER JOIN "events" AS e ON e.lane_id = l.lane_id AND e."position" > l.head - 100
+ORDER BY e.event_timestamp DESC, e."position" DESC LIMIT 100;
+COMMENT ON VIEW "recent_events" IS 'The newest hundred events of all topics, newest first.';
+CREATE VIEW "event_statistics" AS
+SELECT l.topic, l.lane_id, e.event_type, COUNT(*) AS events, COUNT(DISTINCT e.aggregate_id) AS streams,
+  MIN(e.event_timestamp) AS first_at, MAX(e.event_timestamp) AS last_at
+FROM "events" AS e INNER JOIN "lanes" AS l ON l.lane_id = e.lane_id
+GROUP BY l.topic, l.lane_id, e.event_type;
+COMMENT ON VIEW "event_statistics" IS 'How many events of each type there are, in how many streams, and since when.';
+CREATE VIEW "event_streams" AS
+SELECT l.topic, s.lane_id, s.aggregate_id, s.aggregate_type,
+  COALESCE((SELECT MAX(e.aggregate_version) FROM "events" AS e
+    WHERE e.lane_id = s.lane_id AND e.aggregate_id = s.aggregate_id), s.first_version - 1) AS current_version,
+  s.first_version, s.created_at AS created_at, s.updated_at AS updated_at,
+  (SELECT e.event_timestamp FROM "events" AS e
+    WHERE e.lane_id = s.lane_id AND e.aggregate_id = s.aggregate_id ORDER BY e.aggregate_version DESC LIMIT 1) AS last_event_at,
+  s.deleted_at AS deleted_at, s.metadata, s.metadata_version
+FROM "streams" AS s INNER JOIN "lanes" AS l ON l.lane_id = s.lane_id;
+COMMENT ON VIEW "event_streams" IS 'The streams, with their current version and the time of their last event.';
+
+CREATE FUNCTION annals_check_name(what text, name text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF name IS NULL OR octet_length(name) NOT BETWEEN 1 AND 255 THEN
+    RAISE EXCEPTION 'invalid %: a name has 1 to 255 bytes', what USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF name ~ '[\u0001-\u001f\u007f-\u009f]' THEN
+    RAISE EXCEPTION 'invalid %: it contains a control character', what USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF name ~ '^[\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]'
+    OR name ~ '[\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$' THEN
+    RAISE EXCEPTION 'invalid %: it begins or ends with white space', what USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+END;
+$$;
+COMMENT ON FUNCTION annals_check_name IS 'Raises an error unless the text can be a name.';
+
+CREATE FUNCTION annals_check_json(what text, document json) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  brackets text;
+BEGIN
+  -- Without its strings, a document is as deep as its brackets; each pass takes the innermost pairs away.
+  brackets := regexp_replace(document::text, '"(\\.|[^"\\])*"', '', 'g');
+  brackets := regexp_replace(brackets, '[^][{}]', '', 'g');
+  FOR level IN 1..128 LOOP
+    EXIT WHEN brackets = '';
+    brackets := regexp_replace(brackets, '\[\]|\{\}', '', 'g');
+  END LOOP;
+  IF brackets <> '' THEN
+    RAISE EXCEPTION 'invalid %: it is nested deeper than 128 levels', what USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+END;
+$$;
+COMMENT ON FUNCTION annals_check_json IS 'Raises an error if the document is nested too deeply for readers.';
+
+CREATE FUNCTION annals_lane(of_topic text) RETURNS bigint
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+DECLARE
+  found_lanes bigint[];
+BEGIN
+  SELECT array_agg(l.lane_id) INTO found_lanes FROM lanes AS l WHERE l.topic = of_topic;
+  IF found_lanes IS NULL THEN
+    RAISE EXCEPTION 'topic "%" does not exist', of_topic USING ERRCODE = 'no_data_found';
+  END IF;
+  IF cardinality(found_lanes) > 1 THEN
+    RAISE EXCEPTION 'topic "%" has several lanes: use the library, which knows which of them a stream lies in', of_topic
+      USING ERRCODE = 'feature_not_supported';
+  END IF;
+  RETURN found_lanes[1];
+END;
+$$;
+COMMENT ON FUNCTION annals_lane IS 'Returns the lane of a topic that has only one.';
+
+CREATE FUNCTION annals_json_key(document json, path text[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+  text_of_document text := document::text;
+  found json := document;
+  key text;
+  value text;
+BEGIN
+  -- What no text can hold makes the functions below fail: an escaped NUL, and half of a surrogate pair. A backslash
+  -- that is escaped itself begins no escape. There is no EXCEPTION clause, because it would forbid parallel queries.
+  IF strpos(text_of_document, '\u') > 0 AND (
+    text_of_document ~ '(^|[^\\])(\\\\)*\\u0000'
+    OR text_of_document ~ '(^|[^\\])(\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])'
+    OR regexp_replace(text_of_document, '(^|[^\\])((\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '\1\2 ', 'g')
+      ~ '(^|[^\\])(\\\\)*\\u[dD][c-fC-F]') THEN
+    RETURN NULL;
+  END IF;
+  FOREACH key IN ARRAY path LOOP
+    IF found IS NULL OR json_typeof(found) <> 'object' THEN
+      RETURN NULL;
+    END IF;
+    found := found -> key;
+  END LOOP;
+  CASE json_typeof(found)
+    WHEN 'null' THEN
+      RETURN 'z';
+    WHEN 'boolean' THEN
+      RETURN 'b' || (found #>> '{}');
+    WHEN 'number' THEN
+      value := found #>> '{}';
+      -- Far inside what numeric can hold, and short enough for an index.
+      IF length(value) > 300 OR value ~ '[eE][+-]?0*[1-9][0-9]{2}' THEN
+        RETURN NULL;
+      END IF;
+      RETURN 'n' || trim_scale(value::numeric);
+    WHEN 'string' THEN
+      value := found #>> '{}';
+      -- An entry of an index has to fit on a third of a page.
+      IF octet_length(value) > 1000 THEN
+        RETURN 'h' || encode(sha256(convert_to(value, 'UTF8')), 'hex');
+      END IF;
+      RETURN 's' || value;
+    ELSE
+      RETURN NULL;
+  END CASE;
+END;
+$$;
+COMMENT ON FUNCTION annals_json_key IS
+  'The value at a path of keys as a text that tells types apart, for comparing and for indexes; a hash for a long text, null for arrays, objects and what is not there or can''t be compared.';
+
+CREATE FUNCTION annals_append(
+  lane bigint,
+  stream text,
+  stream_type text,
+  expected bigint,
+  ids_given boolean,
+  event_id uuid,
+  event_type text,
+  event_version integer,
+  actor text,
+  actor_type text,
+  source text,
+  causation_id uuid,
+  correlation_id uuid,
+  data json,
+  metadata json,
+  content_type text,
+  tag_list json,
+  hash bytea,
+  tag_names text[] DEFAULT NULL,
+  tag_events integer[] DEFAULT NULL,
+  command_id uuid DEFAULT NULL,
+  command_type text DEFAULT NULL,
+  command_stream text DEFAULT NULL,
+  command_stream_type text DEFAULT NULL,
+  command_actor text DEFAULT NULL,
+  command_source text DEFAULT NULL,
+  command_data json DEFAULT NULL,
+  request_hash bytea DEFAULT NULL,
+  more_ids uuid[] DEFAULT NULL,
+  more_types text[] DEFAULT NULL,
+  more_versions integer[] DEFAULT NULL,
+  more_actors text[] DEFAULT NULL,
+  more_actor_types text[] DEFAULT NULL,
+  more_sources text[] DEFAULT NULL,
+  more_causation_ids uuid[] DEFAULT NULL,
+  more_correlation_ids uuid[] DEFAULT NULL,
+  more_data json[] DEFAULT NULL,
+  more_metadata json[] DEFAULT NULL,
+  more_content_types text[] DEFAULT NULL,
+  more_tag_lists json[] DEFAULT NULL,
+  more_hashes bytea[] DEFAULT NULL
+) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_variable
+DECLARE
+  found_type text;
+  found_deleted timestamptz;
+  head bigint;
+  last_time timestamptz;
+  last_version bigint;
+  now_here timestamptz;
+BEGIN
+  -- Alone in its statement: what is read below must be read in a snapshot that was taken after the lock was granted.
+  PERFORM 1 FROM lanes AS l WHERE l.lane_id = lane FOR NO KEY UPDATE;
+
+  SELECT s.aggregate_type, s.deleted_at INTO found_type, found_deleted
+    FROM streams AS s WHERE s.lane_id = lane AND s.aggregate_id = stream;
+  IF FOUND THEN
+    SELECT e.aggregate_version INTO last_version FROM events AS e
+      WHERE e.lane_id = lane AND e.aggregate_id = stream ORDER BY e.aggregate_version DESC LIMIT 1;
+  ELSE
+    last_version := 0;
+  END IF;
+  -- A stream whose events are all gone has a row, and no version.
+  IF found_type <> stream_type OR found_deleted IS NOT NULL OR last_version IS NULL
+    OR (expected >= 0 AND expected <> last_version) OR (expected < 0 AND last_version = 0) THEN
+    RETURN NULL;
+  END IF;
+  IF command_id IS NOT NULL
+    AND EXISTS (SELECT 1 FROM commands AS c WHERE c.lane_id = lane AND c.command_id = annals_append.command_id) THEN
+    RETURN NULL;
+  END IF;
+  IF ids_given AND EXISTS (SELECT 1 FROM unnest(annals_append.event_id || more_ids) AS n(id)
+      CROSS JOIN LATERAL (SELECT 1 FROM events AS e WHERE e.lane_id = lane AND e.event_id = n.id LIMIT 1) AS e) THEN
+    RETURN NULL;
+  END IF;
+  SELECT e.position, e.event_timestamp INTO head, last_time FROM events AS e
+    WHERE e.lane_id = lane ORDER BY e.position DESC LIMIT 1;
+  IF NOT FOUND THEN
+    SELECT l.floor INTO head FROM lanes AS l WHERE l.lane_id = lane;
+    IF NOT FOUND THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+
+  now_here := greatest(clock_timestamp(), last_time);
+  IF found_type IS NULL THEN
+    INSERT INTO streams (lane_id, aggregate_id, aggregate_type, created_at, updated_at)
+      VALUES (lane, stream, stream_type, now_here, now_here);
+  END IF;
+  INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, event_type,
+      event_version, event_timestamp, actor, actor_type, source, causation_id, correlation_id, data, metadata,
+      content_type, tags, hash)
+    VALUES (lane, head + 1, event_id, stream, stream_type, last_version + 1, event_type, event_version, now_here, actor,
+      actor_type, source, causation_id, correlation_id, data, metadata, content_type, tag_list, hash);
+  IF more_ids IS NOT NULL THEN
+    INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, event_type,
+        event_version, event_timestamp, actor, actor_type, source, causation_id, correlation_id, data, metadata,
+        content_type, tags, hash)
+      SELECT lane, head + 1 + n.number, n.id, stream, stream_type, last_version + 1 + n.number, n.type, n.version,
+          now_here, n.actor, n.actor_type, n.source, n.causation, n.correlation, n.data, n.metadata, n.content_type,
+          n.tag_list, n.hash
+        FROM unnest(more_ids, more_types, more_versions, more_actors, more_actor_types, more_sources,
+            more_causation_ids, more_correlation_ids, more_data, more_metadata, more_content_types, more_tag_lists,
+            more_hashes)
+          WITH ORDINALITY AS n(id, type, version, actor, actor_type, source, causation, correlation, data, metadata,
+            content_type, tag_list, hash, number);
+  END IF;
+  IF tag_names IS NOT NULL THEN
+    INSERT INTO event_tags (lane_id, tag, position)
+      SELECT lane, t.name, head + t.event FROM unnest(tag_names, tag_events) AS t(name, event);
+  END IF;
+  IF command_id IS NOT NULL THEN
+    INSERT INTO commands (lane_id, command_id, command_type, aggregate_id, aggregate_type, processed_at, actor, source,
+        data, request_hash, first_position, last_position)
+      VALUES (lane, command_id, command_type, command_stream, command_stream_type, now_here, command_actor,
+        command_source, command_data, request_hash, head + 1, head + 1 + coalesce(cardinality(more_ids), 0));
+  END IF;
+  RETURN ARRAY[head + 1, last_version];
+END;
+$$;
+COMMENT ON FUNCTION annals_append IS
+  'The library''s own append to one stream, in one call: returns the first position and the version before it; or null, and stores nothing, where the library has to decide: the expected version (null: any, -1: it exists) does not hold, the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';
+
+CREATE FUNCTION append_to_stream(
+  stream text,
+  stream_type text,
+  expected_version bigint,
+  event_type text,
+  data json,
+  metadata json DEFAULT NULL,
+  actor text DEFAULT NULL,
+  actor_type text DEFAULT 'user',
+  source text DEFAULT 'system',
+  event_id uuid DEFAULT NULL,
+  event_version integer DEFAULT 1,
+  causation_id uuid DEFAULT NULL,
+  correlation_id uuid DEFAULT NULL,
+  tags text[] DEFAULT NULL,
+  topic text DEFAULT 'default',
+  OUT "position" bigint,
+  OUT aggregate_version bigint
+)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+  lane bigint;
+  row_of_stream streams%ROWTYPE;
+  last_version bigint;
+  last_time timestamptz;
+  now_here timestamptz;
+  sorted_tags text[];
+  tags_json json;
+BEGIN
+  PERFORM annals_check_name('stream', stream), annals_check_name('stream type', stream_type),
+    annals_check_name('event type', append_to_stream.event_type), annals_check_json('data', append_to_stream.data),
+    annals_check_json('metadata', append_to_stream.metadata);
+  IF append_to_stream.actor IS NOT NULL THEN
+    PERFORM annals_check_name('actor', append_to_stream.actor);
+  END IF;
+  SELECT array_agg(t.tag ORDER BY t.tag COLLATE "C"),
+      ('[' || string_agg(to_json(t.tag)::text, ',' ORDER BY t.tag COLLATE "C") || ']')::json
+    INTO sorted_tags, tags_json
+    FROM (SELECT DISTINCT u.tag COLLATE "C" AS tag FROM unnest(append_to_stream.tags) AS u(tag)) AS t;
+  PERFORM annals_check_name('tag', t.tag) FROM unnest(sorted_tags) AS t(tag);
+  IF cardinality(sorted_tags) > 64 THEN
+    RAISE EXCEPTION 'tags of an event are %, and the limit is 64', cardinality(sorted_tags)
+      USING ERRCODE = 'program_limit_exceeded';
+  END IF;
+  IF octet_length(append_to_stream.data::text) + coalesce(octet_length(append_to_stream.metadata::text), 0)
+    + coalesce(octet_length(tags_json::text), 0) > 4194304 THEN
+    RAISE EXCEPTION 'the event is larger than 4194304 bytes' USING ERRCODE = 'program_limit_exceeded';
+  END IF;
+  -- In any other isolation the reads below would see the log as it was before the wait for the lock.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'append_to_stream needs a transaction that is READ COMMITTED'
+      USING ERRCODE = 'invalid_transaction_state';
+  END IF;
+
+  lane := annals_lane(append_to_stream.topic);
+  PERFORM 1 FROM lanes WHERE lane_id = lane FOR NO KEY UPDATE;
+
+  -- Each of these statements begins after the lock was granted, and so sees all that was committed before.
+  SELECT * INTO row_of_stream FROM streams WHERE lane_id = lane AND aggregate_id = stream;
+  SELECT max(e.aggregate_version) INTO last_version FROM events AS e WHERE e.lane_id = lane AND e.aggregate_id = stream;
+  last_version := coalesce(last_version, row_of_stream.first_version - 1, 0);
+  IF row_of_stream.deleted_at IS NOT NULL THEN
+    RAISE EXCEPTION 'stream "%" is deleted: undelete it, or reuse it, before appending', stream
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  IF row_of_stream.aggregate_type <> stream_type THEN
+    RAISE EXCEPTION 'stream "%" is of type "%", not "%"', stream, row_of_stream.aggregate_type, stream_type
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF expected_version <> last_version THEN
+    RAISE EXCEPTION 'conflict: stream "%" is at version %, expected %', stream, last_version, expected_version
+      USING ERRCODE = 'P0001', HINT = 'Read the stream again, and decide anew.';
+  END IF;
+  SELECT e.position, e.event_timestamp INTO append_to_stream.position, last_time
+    FROM events AS e WHERE e.lane_id = lane ORDER BY e.position DESC LIMIT 1;
+  IF NOT FOUND THEN
+    SELECT l.floor INTO append_to_stream.position FROM lanes AS l WHERE l.lane_id = lane;
+  END IF;
+
+  append_to_stream.position := append_to_stream.position + 1;
+  append_to_stream.aggregate_version := last_version + 1;
+  now_here := greatest(clock_timestamp(), last_time);
+  IF row_of_stream.aggregate_id IS NULL THEN
+    INSERT INTO streams (lane_id, aggregate_id, aggregate_type, created_at, updated_at)
+      VALUES (lane, stream, stream_type, now_here, now_here);
+  END IF;
+  INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, event_type, event_version,
+      event_timestamp, actor, actor_type, source, causation_id, correlation_id, data, metadata, tags)
+    VALUES (lane, append_to_stream.position, coalesce(append_to_stream.event_id, gen_random_uuid()), stream, stream_type,
+      append_to_stream.aggregate_version, append_to_stream.event_type, append_to_stream.event_version, now_here,
+      append_to_stream.actor, append_to_stream.actor_type, append_to_stream.source, append_to_stream.causation_id,
+      append_to_stream.correlation_id, append_to_stream.data, append_to_stream.metadata, tags_json);
+  INSERT INTO event_tags (lane_id, tag, position)
+    SELECT lane, t.tag, append_to_stream.position FROM unnest(sorted_tags) AS t(tag);
+END;
+$$;
+COMMENT ON FUNCTION append_to_stream IS
+  'Appends an event. The expected version is 0 for a stream that must not exist yet, and null for any.';
+
+CREATE FUNCTION read_stream_forward(
+  stream text,
+  from_version bigint DEFAULT 1,
+  max_events bigint DEFAULT 1000,
+  topic text DEFAULT 'default'
+) RETURNS SETOF events
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+  SELECT e.*
+    FROM streams AS s INNER JOIN events AS e ON e.lane_id = s.lane_id AND e.aggregate_id = s.aggregate_id
+    WHERE s.lane_id = annals_lane(read_stream_forward.topic) AND s.aggregate_id = stream AND s.deleted_at IS NULL
+      AND e.aggregate_version >= greatest(from_version, s.first_version)
+    ORDER BY e.aggregate_version
+    LIMIT max_events;
+$$;
+COMMENT ON FUNCTION read_stream_forward IS 'Returns events of a stream in order, from a version on; none of a deleted one.';
+
+CREATE FUNCTION get_event_stream(stream text, topic text DEFAULT 'default') RETURNS SETOF events
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+  SELECT * FROM read_stream_forward(stream, 1, NULL, get_event_stream.topic);
+$$;
+COMMENT ON FUNCTION get_event_stream IS 'Returns all events of a stream in order; none of a deleted one.';
+
+CREATE FUNCTION create_snapshot(
+  stream text,
+  at_version bigint,
+  state json,
+  snapshot_version integer DEFAULT 1,
+  topic text DEFAULT 'default'
+) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+  lane bigint := annals_lane(create_snapshot.topic);
+  stream_type text;
+  newest bigint;
+  id uuid := gen_random_uuid();
+BEGIN
+  PERFORM annals_check_json('state', create_snapshot.state);
+  PERFORM 1 FROM lanes WHERE lane_id = lane FOR NO KEY UPDATE;
+  SELECT e.aggregate_type INTO stream_type FROM events AS e
+    WHERE e.lane_id = lane AND e.aggregate_id = stream AND e.aggregate_version = at_version;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'stream "%" has no version %', stream, at_version USING ERRCODE = 'no_data_found';
+  END IF;
+  SELECT max(s.aggregate_version) INTO newest FROM snapshots AS s WHERE s.lane_id = lane AND s.aggregate_id = stream;
+  IF newest > at_version THEN
+    RAISE EXCEPTION 'conflict: the snapshot of stream "%" is at version % already', stream, newest USING ERRCODE = 'P0001';
+  END IF;
+  INSERT INTO snapshots (lane_id, aggregate_id, aggregate_version, snapshot_id, aggregate_type, snapshot_version,
+      snapshot_timestamp, state)
+    VALUES (lane, stream, at_version, id, stream_type, create_snapshot.snapshot_version, clock_timestamp(), create_snapshot.state)
+    ON CONFLICT (lane_id, aggregate_id, aggregate_version) DO UPDATE
+      SET snapshot_id = EXCLUDED.snapshot_id, snapshot_version = EXCLUDED.snapshot_version,
+        snapshot_timestamp = EXCLUDED.snapshot_timestamp, state = EXCLUDED.state;
+  RETURN id;
+END;
+$$;
+COMMENT ON FUNCTION create_snapshot IS 'Saves the state of a stream at a version, never before the newest snapshot. Returns its id.';
+
+CREATE FUNCTION get_latest_snapshot(stream text, topic text DEFAULT 'default') RETURNS SETOF snapshots
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+  SELECT n.*
+    FROM streams AS s INNER JOIN snapshots AS n ON n.lane_id = s.lane_id AND n.aggregate_id = s.aggregate_id
+    WHERE s.lane_id = annals_lane(get_latest_snapshot.topic) AND s.aggregate_id = stream AND s.deleted_at IS NULL
+      AND n.aggregate_version >= s.first_version
+    ORDER BY n.aggregate_version DESC
+    LIMIT 1;
+$$;
+COMMENT ON FUNCTION get_latest_snapshot IS 'Returns the newest snapshot of a stream, if it has one.';
+
+CREATE FUNCTION create_subscription(
+  name text,
+  stream text DEFAULT NULL,
+  metadata json DEFAULT NULL,
+  topic text DEFAULT 'default'
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+  lane bigint := annals_lane(create_subscription.topic);
+BEGIN
+  PERFORM annals_check_name('subscription', create_subscription.name);
+  IF stream IS NOT NULL THEN
+    PERFORM annals_check_name('stream', stream);
+  END IF;
+  INSERT INTO subscriptions (name, lane_id, aggregate_id, metadata, created_at, updated_at)
+    VALUES (create_subscription.name, lane, stream, create_subscription.metadata, clock_timestamp(), clock_timestamp());
+END;
+$$;
+COMMENT ON FUNCTION create_subscription IS 'Creates a subscription at the beginning of the log, to one stream or to all.';
+
+CREATE FUNCTION checkpoint_subscription(name text, new_position bigint, topic text DEFAULT 'default') RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+  lane bigint := annals_lane(checkpoint_subscription.topic);
+  event events%ROWTYPE;
+  reached bigint;
+BEGIN
+  SELECT * INTO event FROM events AS e WHERE e.lane_id = lane AND e.position = new_position;
+  IF NOT FOUND AND new_position > (SELECT l.floor FROM lanes AS l WHERE l.lane_id = lane) THEN
+    RAISE EXCEPTION 'topic "%" has no position %', checkpoint_subscription.topic, new_position USING ERRCODE = 'no_data_found';
+  END IF;
+  UPDATE subscriptions AS s
+    SET position = new_position, event_id = event.event_id, aggregate_version = event.aggregate_version,
+      updated_at = clock_timestamp()
+    WHERE s.name = checkpoint_subscription.name AND s.lane_id = lane AND s.position < new_position;
+  SELECT s.position INTO reached FROM subscriptions AS s WHERE s.name = checkpoint_subscription.name AND s.lane_id = lane;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'subscription "%" does not exist', checkpoint_subscription.name USING ERRCODE = 'no_data_found';
+  END IF;
+  RETURN reached;
+END;
+$$;
+COMMENT ON FUNCTION checkpoint_subscription IS
+  'Notes how far a subscription has come, and returns it; it never moves back.';
+
+CREATE FUNCTION delete_subscription(name text, topic text DEFAULT 'default') RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+  DELETE FROM subscriptions AS s
+    WHERE s.name = delete_subscription.name AND s.lane_id = annals_lane(delete_subscription.topic);
+  RETURN FOUND;
+END;
+$$;
+COMMENT ON FUNCTION delete_subscription IS 'Deletes a subscription, and returns whether there was one.';

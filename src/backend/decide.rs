@@ -1,0 +1,245 @@
+//! The rules of an append, once for all engines: a pure function over what a backend loaded under the lane's lock.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::request::{CommandWrite, EventWrite, Life, Request, StreamRule};
+use crate::append::Appended;
+use crate::error::{Error, Result};
+use crate::position::{LaneId, Position, Version};
+
+/// What a lane holds of the things that a batch of requests asks about, read **after** the lane's lock was granted.
+#[derive(Debug, Clone)]
+pub struct LaneState {
+    /// The lane.
+    pub lane: LaneId,
+    /// The position of its last event, 0 where there is none.
+    pub head: Position,
+    /// The time that the batch's events get: the clock's, or that of the lane's last event where the clock is behind.
+    pub now: DateTime<Utc>,
+    /// The streams that exist, of those that the batch names.
+    pub streams: HashMap<String, StreamState>,
+    /// The commands that were decided before, of those that the batch carries.
+    pub commands: HashMap<Uuid, CommandState>,
+    /// Where events stand, of the ids that callers gave.
+    pub event_ids: HashMap<Uuid, Position>,
+}
+
+/// A stream as it is under the lane's lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// Its category.
+    pub aggregate_type: String,
+    /// The version of its last event.
+    pub version: Version,
+    /// Whether it is deleted.
+    pub deleted: bool,
+}
+
+/// A command that was decided before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandState {
+    /// The hash of the request that it came with.
+    pub request_hash: [u8; 32],
+    /// The positions of its first and last event.
+    pub positions: Option<(Position, Position)>,
+    /// The streams that it wrote, each with the version that it had then.
+    pub versions: Vec<(String, Version)>,
+}
+
+/// What is to be stored for a request that was accepted.
+#[derive(Debug, Clone)]
+pub struct Accepted<'a> {
+    /// The events with their places, in the order of their positions.
+    pub events: Vec<Placed<'a>>,
+    /// What happens to the streams' rows.
+    pub streams: Vec<StreamChange<'a>>,
+    /// The command to be recorded.
+    pub command: Option<&'a CommandWrite>,
+    /// The time of the events, the streams' rows and the command.
+    pub now: DateTime<Utc>,
+    /// What the caller gets once all of it is committed.
+    pub outcome: Appended,
+}
+
+/// An event with its place.
+#[derive(Debug, Clone)]
+pub struct Placed<'a> {
+    /// The event.
+    pub event: &'a EventWrite,
+    /// Its stream.
+    pub stream: &'a StreamRule,
+    /// Its place in the lane.
+    pub position: Position,
+    /// Its place in its stream.
+    pub version: Version,
+}
+
+/// What happens to a stream's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamChange<'a> {
+    /// The stream.
+    pub stream: &'a StreamRule,
+    /// The change.
+    pub kind: ChangeKind,
+}
+
+/// How a stream's row changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The row is inserted.
+    Create,
+    /// `deleted_at` is set.
+    Delete,
+    /// `deleted_at` is cleared: the stream shows as it did before it was deleted.
+    Undelete,
+    /// `deleted_at` is cleared, and the stream shows from this version on.
+    Reuse(Version),
+}
+
+/// A decision that is not an error.
+#[derive(Debug, Clone)]
+pub enum Decision<'a> {
+    /// The command was decided before: nothing is to be stored.
+    Duplicate(Appended),
+    /// Something is to be stored; or nothing, where the request was a pure assertion.
+    Accept(Accepted<'a>),
+}
+
+/// Decides a request over the lane's state, and brings the state up to date, so that the next request of the batch
+/// sees this one.
+///
+/// `matched` is the first event after [`crate::Condition::after`] that matches the request's condition, stored or
+/// accepted earlier in the batch.
+///
+/// # Errors
+/// What the contract's sections 3, 4 and 8 say: [`Error::CommandReused`], [`Error::TypeMismatch`],
+/// [`Error::StreamDeleted`], [`Error::Conflict`], [`Error::ConditionFailed`], [`Error::DuplicateEvent`], and for changes
+/// of a stream's life [`Error::StreamNotFound`] and [`Error::StreamNotDeleted`]. The state is then as it was.
+pub fn decide<'a>(state: &mut LaneState, request: &'a Request, matched: Option<Position>) -> Result<Decision<'a>> {
+    if let Some(command) = &request.command
+        && let Some(known) = state.commands.get(&command.command_id)
+    {
+        if known.request_hash != command.request_hash {
+            return Err(Error::CommandReused { command_id: command.command_id });
+        }
+        return Ok(Decision::Duplicate(Appended::new(state.lane, known.positions, known.versions.clone(), true)));
+    }
+    for rule in &request.streams {
+        check_stream(rule, state.streams.get(&rule.aggregate_id))?;
+    }
+    if let (Some(condition), Some(position)) = (&request.condition, matched) {
+        return Err(Error::ConditionFailed { after: condition.after, position });
+    }
+    for event in request.events.iter().filter(|event| event.id_given) {
+        if let Some(position) = state.event_ids.get(&event.event_id) {
+            return Err(Error::DuplicateEvent { event_id: event.event_id, position: *position });
+        }
+    }
+    let accepted = place(state, request);
+    remember(state, &accepted);
+    Ok(Decision::Accept(accepted))
+}
+
+/// Checks what a request expects of one stream.
+fn check_stream(rule: &StreamRule, stream: Option<&StreamState>) -> Result<()> {
+    let id = || rule.aggregate_id.clone();
+    let Some(stream) = stream else {
+        if rule.life != Life::Keep {
+            return Err(Error::StreamNotFound { stream: id() });
+        }
+        if !rule.expected.holds(Version::ZERO) {
+            return Err(Error::Conflict { stream: id(), expected: rule.expected, actual: Version::ZERO });
+        }
+        return Ok(());
+    };
+    if stream.aggregate_type != rule.aggregate_type {
+        return Err(Error::TypeMismatch {
+            stream: id(),
+            expected: rule.aggregate_type.clone(),
+            actual: stream.aggregate_type.clone(),
+        });
+    }
+    match (rule.life, stream.deleted) {
+        (Life::Keep | Life::Delete, true) => return Err(Error::StreamDeleted { stream: id() }),
+        (Life::Undelete | Life::Reuse, false) => return Err(Error::StreamNotDeleted { stream: id() }),
+        _ => {}
+    }
+    if !rule.expected.holds(stream.version) {
+        return Err(Error::Conflict { stream: id(), expected: rule.expected, actual: stream.version });
+    }
+    Ok(())
+}
+
+/// Gives the events of an accepted request their positions and versions.
+fn place<'a>(state: &LaneState, request: &'a Request) -> Accepted<'a> {
+    let before: Vec<Version> = request
+        .streams
+        .iter()
+        .map(|rule| state.streams.get(&rule.aggregate_id).map_or(Version::ZERO, |stream| stream.version))
+        .collect();
+    let mut versions = before.clone();
+    let mut position = state.head;
+    let events: Vec<Placed<'a>> = request
+        .events
+        .iter()
+        .map(|event| {
+            position = position.next();
+            versions[event.stream] = versions[event.stream].next();
+            Placed { event, stream: &request.streams[event.stream], position, version: versions[event.stream] }
+        })
+        .collect();
+    let written = || request.streams.iter().zip(&before).zip(&versions).filter(|((_, before), after)| before != after);
+    let streams = written()
+        .filter_map(|((stream, before), after)| {
+            let kind = match stream.life {
+                Life::Keep if *before == Version::ZERO => ChangeKind::Create,
+                Life::Keep => return None,
+                Life::Delete => ChangeKind::Delete,
+                Life::Undelete => ChangeKind::Undelete,
+                Life::Reuse => ChangeKind::Reuse(*after),
+            };
+            Some(StreamChange { stream, kind })
+        })
+        .collect();
+    let positions = events.first().map(|first| (first.position, position));
+    let versions = written().map(|((stream, _), after)| (stream.aggregate_id.clone(), *after)).collect();
+    let outcome = Appended::new(state.lane, positions, versions, false);
+    Accepted { events, streams, command: request.command.as_ref(), now: state.now, outcome }
+}
+
+/// Brings the state up to date with a request that was accepted.
+fn remember(state: &mut LaneState, accepted: &Accepted<'_>) {
+    if let Some((_, last)) = accepted.outcome.positions {
+        state.head = last;
+    }
+    for placed in &accepted.events {
+        if placed.event.id_given {
+            state.event_ids.insert(placed.event.event_id, placed.position);
+        }
+        state
+            .streams
+            .entry(placed.stream.aggregate_id.clone())
+            .and_modify(|stream| stream.version = placed.version)
+            .or_insert_with(|| StreamState {
+                aggregate_type: placed.stream.aggregate_type.clone(),
+                version: placed.version,
+                deleted: false,
+            });
+    }
+    for change in &accepted.streams {
+        if let Some(stream) = state.streams.get_mut(&change.stream.aggregate_id) {
+            stream.deleted = change.kind == ChangeKind::Delete;
+        }
+    }
+    if let Some(command) = accepted.command {
+        let known = CommandState {
+            request_hash: command.request_hash,
+            positions: accepted.outcome.positions,
+            versions: accepted.outcome.versions.clone(),
+        };
+        state.commands.insert(command.command_id, known);
+    }
+}

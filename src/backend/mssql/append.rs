@@ -1,0 +1,265 @@
+//! The transactions that write: each takes the lane's lock first, in a statement of its own, and reads what decides in
+//! later ones.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::convert::{MssqlRow, packed, renumbered};
+use super::insert::{self, EventRow};
+use super::pool::{Connection, Results};
+use crate::append::{Appended, Condition};
+use crate::backend::decide::{Accepted, ChangeKind, CommandState, Decision, LaneState, decide};
+use crate::backend::request::Request;
+use crate::error::{Error, Result};
+use crate::event::RecordedEvent;
+use crate::position::{LaneId, Position, Version};
+use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, StreamStateRow, VersionRow};
+use crate::sql::{Dialect, FromRow, Statement, statements};
+
+const MSSQL: Dialect = Dialect::Mssql;
+
+/// Ids that one statement looks for.
+const IDS: usize = 500;
+
+/// The row of the lane is locked by an update that changes nothing, which Babelfish heeds too: it ignores UPDLOCK.
+fn locking(lane: LaneId) -> String {
+    format!("BEGIN TRANSACTION; UPDATE {{s}}lanes WITH (ROWLOCK) SET floor = floor WHERE lane_id = {}", lane.get())
+}
+
+/// Decodes the rows of one result.
+pub(super) fn decoded<T: FromRow>(results: &mut impl Iterator<Item = Vec<tiberius::Row>>) -> Result<Vec<T>> {
+    results.next().unwrap_or_default().iter().map(|row| T::from_row(&MssqlRow(row))).collect()
+}
+
+/// Runs statements in as few calls as possible, and returns a result for each that has one.
+async fn run_all(
+    connection: &mut Connection,
+    operation: &'static str,
+    statements: impl IntoIterator<Item = Statement>,
+) -> Result<impl Iterator<Item = Vec<tiberius::Row>>> {
+    let mut results = Results::new();
+    for call in packed(operation, statements) {
+        results.extend(connection.query(&call).await?);
+    }
+    Ok(results.into_iter())
+}
+
+/// Runs statements that have no results in as few calls as possible.
+async fn store_all(
+    connection: &mut Connection,
+    operation: &'static str,
+    statements: impl IntoIterator<Item = Statement>,
+) -> Result<()> {
+    for call in packed(operation, statements) {
+        connection.query(&call).await?;
+    }
+    Ok(())
+}
+
+/// Decides a batch, stores what is accepted, and commits.
+pub(super) async fn decide_and_store(
+    connection: &mut Connection,
+    lane: LaneId,
+    batch: &[Arc<Request>],
+) -> Result<Vec<Result<Appended>>> {
+    connection.batch("append", &locking(lane)).await?;
+    let (mut state, stored) = load(connection, lane, batch).await?;
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut accepted: Vec<Accepted<'_>> = Vec::new();
+    for (request, stored) in batch.iter().zip(stored) {
+        let matched =
+            stored.or_else(|| request.condition.as_ref().and_then(|condition| first_match(&accepted, condition)));
+        answers.push(match decide(&mut state, request, matched) {
+            Err(error) => Err(error),
+            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
+            Ok(Decision::Accept(one)) => {
+                let outcome = one.outcome.clone();
+                accepted.push(one);
+                Ok(outcome)
+            }
+        });
+    }
+    store_all(connection, "append", insert::accepted(lane, &accepted)).await?;
+    connection.commit("append").await?;
+    Ok(answers)
+}
+
+/// The first event that matches a condition, of those that earlier requests of the batch store.
+fn first_match(accepted: &[Accepted<'_>], condition: &Condition) -> Option<Position> {
+    let mut events = accepted.iter().flat_map(|one| &one.events).filter(|placed| placed.position > condition.after);
+    events.find(|placed| condition.matches(&placed.event.event_type, &placed.event.tags)).map(|placed| placed.position)
+}
+
+/// Loads what a batch asks about, and for each request the first stored event that matches its condition.
+async fn load(
+    connection: &mut Connection,
+    lane: LaneId,
+    batch: &[Arc<Request>],
+) -> Result<(LaneState, Vec<Option<Position>>)> {
+    let asked = Asked::of(batch);
+    let conditions = || batch.iter().map(|request| request.condition.as_ref().filter(|one| !one.items.is_empty()));
+    let mut questions = vec![statements::head_and_clock(MSSQL, lane)];
+    questions.extend(asked.streams.chunks(IDS).map(|ids| statements::stream_states(MSSQL, lane, ids)));
+    questions.extend(asked.events.chunks(IDS).map(|ids| statements::event_places(MSSQL, lane, ids)));
+    questions.extend(asked.commands.chunks(IDS).map(|ids| statements::command_states(MSSQL, lane, ids)));
+    questions.extend(conditions().flatten().map(|condition| statements::first_match(MSSQL, lane, condition)));
+    let mut results = run_all(connection, "append", questions).await?;
+
+    let head: HeadRow = decoded(&mut results)?.pop().ok_or(Error::Closed)?;
+    let mut state = LaneState {
+        lane,
+        head: head.head,
+        now: head.now(),
+        streams: HashMap::new(),
+        commands: HashMap::new(),
+        event_ids: HashMap::new(),
+    };
+    for _ in asked.streams.chunks(IDS) {
+        let rows: Vec<StreamStateRow> = decoded(&mut results)?;
+        state.streams.extend(rows.into_iter().map(|row| (row.aggregate_id, row.state)));
+    }
+    for _ in asked.events.chunks(IDS) {
+        let rows: Vec<EventPlaceRow> = decoded(&mut results)?;
+        state.event_ids.extend(rows.into_iter().map(|row| (row.event_id, row.position)));
+    }
+    let mut known: Vec<CommandStateRow> = Vec::new();
+    for _ in asked.commands.chunks(IDS) {
+        known.extend(decoded::<CommandStateRow>(&mut results)?);
+    }
+    let mut matches = Vec::with_capacity(batch.len());
+    for condition in conditions() {
+        let found: Option<i64> = if condition.is_some() { decoded(&mut results)?.pop() } else { None };
+        matches.push(found.filter(|position| *position > 0).map(Position::new));
+    }
+    drop(results);
+    state.commands = outcomes(connection, lane, known).await?;
+    Ok((state, matches))
+}
+
+/// What a batch asks about, each once.
+struct Asked<'a> {
+    streams: Vec<&'a str>,
+    events: Vec<Uuid>,
+    commands: Vec<Uuid>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(batch: &'a [Arc<Request>]) -> Self {
+        let requests = || batch.iter().map(|request| &**request);
+        let streams = requests().flat_map(|request| &request.streams).map(|rule| rule.aggregate_id.as_str());
+        let events = requests().flat_map(|request| &request.events).filter(|event| event.id_given);
+        let commands = requests().filter_map(|request| request.command.as_ref());
+        Self {
+            streams: once(streams),
+            events: once(events.map(|event| event.event_id)),
+            commands: once(commands.map(|command| command.command_id)),
+        }
+    }
+}
+
+fn once<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
+/// Adds to commands that were decided before the versions that their streams had then.
+async fn outcomes(
+    connection: &mut Connection,
+    lane: LaneId,
+    known: Vec<CommandStateRow>,
+) -> Result<HashMap<Uuid, CommandState>> {
+    let questions: Vec<Statement> = known
+        .iter()
+        .filter_map(|row| row.positions)
+        .map(|(first, last)| statements::versions_of(MSSQL, lane, first, last))
+        .collect();
+    let mut results = run_all(connection, "append", questions).await?;
+    let mut commands = HashMap::with_capacity(known.len());
+    for row in known {
+        let versions: Vec<VersionRow> = if row.positions.is_some() { decoded(&mut results)? } else { Vec::new() };
+        let versions = versions.into_iter().map(|row| (row.aggregate_id, row.version)).collect();
+        let state = CommandState { request_hash: row.request_hash, positions: row.positions, versions };
+        commands.insert(row.command_id, state);
+    }
+    Ok(commands)
+}
+
+/// Runs writing statements under the lane's lock, in one call, and returns how many rows each changed.
+pub(super) async fn write(connection: &mut Connection, lane: LaneId, statements: &[Statement]) -> Result<Vec<u64>> {
+    let operation = statements.first().map_or("write", |statement| statement.operation);
+    let mut call = Statement { operation, sql: locking(lane), params: Vec::new() };
+    for statement in statements {
+        call.sql.push_str(";\n");
+        call.sql.push_str(&renumbered(&statement.sql, call.params.len()));
+        call.sql.push_str(";\nSELECT CAST(@@ROWCOUNT AS bigint)");
+        call.params.extend(statement.params.iter().cloned());
+    }
+    call.sql.push_str(";\n");
+    call.sql.push_str(connection.commit_text());
+    let mut results = connection.query_and_commit(&call).await?.into_iter();
+    statements
+        .iter()
+        .map(|_| {
+            let changed: Option<i64> = decoded(&mut results)?.pop();
+            Ok(changed.and_then(|rows| rows.try_into().ok()).unwrap_or_default())
+        })
+        .collect()
+}
+
+/// Adds the lanes of a topic, unless another caller did so. The first lane's row is the lock of the list of lanes.
+pub(super) async fn create_topic(connection: &mut Connection, name: &str, partitions: u16) -> Result<()> {
+    const OPERATION: &str = "create a topic";
+    const LOCK: &str = "BEGIN TRANSACTION; UPDATE {s}lanes WITH (ROWLOCK) SET floor = floor \
+         WHERE lane_id = (SELECT MIN(lane_id) FROM {s}lanes)";
+    connection.batch(OPERATION, LOCK).await?;
+    let look =
+        |sql: &str, params: Vec<crate::sql::Value>| Statement { operation: OPERATION, sql: sql.to_owned(), params };
+    let questions = [
+        look("SELECT MAX(lane_id) FROM {s}lanes", Vec::new()),
+        look("SELECT COUNT_BIG(*) FROM {s}lanes WHERE topic = @P1", vec![name.into()]),
+    ];
+    let mut results = run_all(connection, OPERATION, questions).await?;
+    let last: Option<i64> = decoded(&mut results)?.pop();
+    let known: Option<i64> = decoded(&mut results)?.pop();
+    drop(results);
+    if known == Some(0) {
+        let lanes = insert::lanes(last.unwrap_or_default() + 1, name, partitions, Uuid::new_v4());
+        store_all(connection, OPERATION, lanes).await?;
+    }
+    connection.commit(OPERATION).await
+}
+
+/// Stores events as they were elsewhere.
+pub(super) async fn restore(connection: &mut Connection, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
+    connection.batch("restore", &locking(lane)).await?;
+    let mut results = run_all(connection, "restore", [statements::head(MSSQL, lane)]).await?;
+    let head: Option<i64> = decoded(&mut results)?.pop();
+    drop(results);
+    let mut head = Position::new(head.unwrap_or_default());
+    let (mut created, mut changes) = (Vec::new(), Vec::new());
+    for event in events {
+        if event.position != head.next() {
+            return Err(Error::Gap { lane: lane.get(), expected: head.next(), found: event.position });
+        }
+        head = event.position;
+        if event.aggregate_version == Version::new(1) {
+            created.push((event.aggregate_id.as_str(), event.aggregate_type.as_str(), event.event_timestamp));
+        }
+        let kind = match event.event_type.as_str() {
+            crate::marker::DELETED => ChangeKind::Delete,
+            crate::marker::UNDELETED => ChangeKind::Undelete,
+            crate::marker::REUSED => ChangeKind::Reuse(event.aggregate_version),
+            _ => continue,
+        };
+        changes.extend(insert::change(lane, &event.aggregate_id, kind, event.event_timestamp));
+    }
+    let rows: Vec<EventRow<'_>> = events.iter().map(EventRow::restored).collect();
+    let statements = insert::streams(lane, &created).into_iter().chain(changes).chain(insert::events(lane, &rows));
+    store_all(connection, "restore", statements).await?;
+    connection.commit("restore").await?;
+    Ok(head)
+}

@@ -1,0 +1,392 @@
+//! The append: one call where nothing contradicts it, else a transaction that locks, loads, decides and stores.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgBindIterExt, PgConnection};
+use uuid::Uuid;
+
+use super::convert::{self, JsonText, Stage, classify};
+use super::pool::{Lease, Pool};
+use super::rows::Rows;
+use crate::append::{Appended, Condition};
+use crate::backend::decide::{Accepted, CommandState, Decision, LaneState, StreamState, decide};
+use crate::backend::request::{EventWrite, Life, Request, StreamRule};
+use crate::error::{Error, ErrorClass, Result};
+use crate::event::{RecordedEvent, Source};
+use crate::json;
+use crate::position::{LaneId, Position, Version};
+use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, StreamStateRow, VersionRow};
+use crate::sql::{Dialect, Statement, statements};
+use crate::stream::Expected;
+
+/// How often a transaction is tried that the server rolls back because of others.
+const TRIES: u32 = 5;
+/// Events that are restored by one statement.
+const RESTORED_AT_ONCE: usize = 1_000;
+
+/// Locks the lane, checks that nothing contradicts the request, stores it and commits, in one call. The function's own
+/// text says what each parameter is.
+const APPEND: &str = "SELECT annals_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+     $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, \
+     $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)";
+
+/// The streams of a batch: `$1` lane, `$2` ids. Here and below, LATERAL and LIMIT leave the planner one way: to look each
+/// id up by its key.
+const STREAM_STATES: &str = "SELECT s.aggregate_id, s.aggregate_type, s.version, s.deleted_at \
+     FROM unnest($2::text[]) AS n(id) CROSS JOIN LATERAL (SELECT s.aggregate_id, s.aggregate_type, s.deleted_at, \
+       (SELECT MAX(e.aggregate_version) FROM events e WHERE e.lane_id = $1 AND e.aggregate_id = n.id) AS version \
+       FROM streams s WHERE s.lane_id = $1 AND s.aggregate_id = n.id LIMIT 1) AS s";
+
+/// The commands of a batch that were decided before: `$1` lane, `$2` ids.
+const COMMAND_STATES: &str = "SELECT c.* FROM unnest($2::uuid[]) AS n(id) CROSS JOIN LATERAL (SELECT c.command_id, \
+       c.request_hash, c.first_position, c.last_position FROM commands c \
+       WHERE c.lane_id = $1 AND c.command_id = n.id LIMIT 1) AS c";
+
+/// Where the events of some ids stand: `$1` lane, `$2` ids.
+const EVENT_PLACES: &str = "SELECT e.* FROM unnest($2::uuid[]) AS n(id) CROSS JOIN LATERAL (SELECT e.event_id, \
+       e.position FROM events e WHERE e.lane_id = $1 AND e.event_id = n.id LIMIT 1) AS e";
+
+/// Keeps other creators of topics out, and lets appends go on.
+const LOCK_LANES: &str = "BEGIN; LOCK TABLE lanes IN SHARE ROW EXCLUSIVE MODE";
+
+/// `$1` topic, `$2` number of lanes, `$3` incarnation; does nothing where the topic exists.
+const INSERT_LANES: &str = "INSERT INTO lanes (lane_id, topic, partition, incarnation, created_at) \
+     SELECT (SELECT COALESCE(MAX(lane_id), 0) FROM lanes) + p + 1, $1, p, $3, clock_timestamp() \
+     FROM generate_series(0, $2 - 1) AS p WHERE NOT EXISTS (SELECT 1 FROM lanes WHERE topic = $1)";
+
+/// Commits a batch; once more, where the server rolled it back because of others.
+pub(super) async fn commit(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+    let mut retries = Retries::new(pool);
+    loop {
+        match commit_once(pool, lane, batch).await {
+            Err(error) => retries.pause(error).await?,
+            answers => return answers,
+        }
+    }
+}
+
+async fn commit_once(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+    if let [request] = batch
+        && is_simple(request)
+        && let Some(outcome) = call(pool, lane, request).await?
+    {
+        return Ok(vec![Ok(outcome)]);
+    }
+    decide_and_store(pool, lane, batch).await
+}
+
+/// Counts how often a transaction was tried.
+struct Retries {
+    start: Instant,
+    limit: Duration,
+    tries: u32,
+}
+
+impl Retries {
+    fn new(pool: &Pool) -> Self {
+        Self { start: Instant::now(), limit: pool.connector.statement_timeout / 2, tries: 1 }
+    }
+
+    /// Returns after a short time where the server rolled the transaction back because of others, unless that happened
+    /// too often or took too long; else returns the error.
+    async fn pause(&mut self, error: Error) -> Result<()> {
+        let again = matches!(error, Error::Backend { class: ErrorClass::Retry, .. });
+        if !again || self.tries == TRIES || self.start.elapsed() > self.limit {
+            return Err(error);
+        }
+        tracing::debug!(tries = self.tries, error = error.report(), "the server rolled a transaction back");
+        let jitter = u64::from(Uuid::new_v4().as_bytes()[0]) % (8 << self.tries);
+        tokio::time::sleep(Duration::from_millis(jitter)).await;
+        self.tries += 1;
+        Ok(())
+    }
+}
+
+/// Whether the function of the database can take the request: events of one stream, and nothing that needs deciding.
+fn is_simple(request: &Request) -> bool {
+    let [rule] = request.streams.as_slice() else { return false };
+    rule.life == Life::Keep && !request.events.is_empty() && request.condition.is_none()
+}
+
+/// Calls the function; `None` where something contradicts the request, and nothing was stored.
+async fn call(pool: &Arc<Pool>, lane: LaneId, request: &Request) -> Result<Option<Appended>> {
+    let ([rule], [first, ..]) = (request.streams.as_slice(), request.events.as_slice()) else { return Ok(None) };
+    let mut lease = Pool::acquire(pool).await?;
+    let answer = bind_call(lane, rule, first, request).fetch_one(lease.connection()).await;
+    let places: Option<Vec<i64>> = match answer.and_then(|row| sqlx::Row::try_get(&row, 0)) {
+        Ok(places) => places,
+        Err(error) => {
+            return match classify("append", Stage::Commit, error) {
+                Error::Backend { class: ErrorClass::Conflict, .. } => Ok(None),
+                error => Err(error),
+            };
+        }
+    };
+    lease.release();
+    let Some([first, before]) = places.as_deref() else { return Ok(None) };
+    pool.observe(*first);
+    let count = i64::try_from(request.events.len()).unwrap_or(i64::MAX);
+    let first = Position::new(*first);
+    let version = Version::new(*before).plus(count);
+    let versions = vec![(rule.aggregate_id.clone(), version)];
+    Ok(Some(Appended::new(lane, Some((first, first.plus(count - 1))), versions, false)))
+}
+
+/// Binds the first event by its values, which is the cheapest way for a lone one, and all others as arrays.
+fn bind_call<'q>(lane: LaneId, rule: &StreamRule, first: &EventWrite, request: &Request) -> convert::Bound<'q> {
+    let expected = match rule.expected {
+        Expected::Any => None,
+        Expected::Exists => Some(-1),
+        Expected::NoStream => Some(0),
+        Expected::Exact(version) => Some(version.get()),
+    };
+    let events = || request.events.iter();
+    let tags = || (1i32..).zip(events()).flat_map(|(number, event)| event.tags.iter().map(move |tag| (number, tag)));
+    let tagged = tags().next().is_some();
+    let command = request.command.as_ref();
+    let query = sqlx::query(APPEND)
+        .bind(lane.get())
+        .bind(&rule.aggregate_id)
+        .bind(&rule.aggregate_type)
+        .bind(expected)
+        .bind(events().any(|event| event.id_given))
+        .bind(first.event_id)
+        .bind(&first.event_type)
+        .bind(first.event_version)
+        .bind(first.actor.as_deref())
+        .bind(first.actor_type.as_str())
+        .bind(first.source.as_str())
+        .bind(first.causation_id)
+        .bind(first.correlation_id)
+        .bind(JsonText(first.data.as_str()))
+        .bind(first.metadata.as_ref().map(|metadata| JsonText(metadata.as_str())))
+        .bind(first.content_type.as_deref())
+        .bind(json::tags(&first.tags).as_deref().map(JsonText))
+        .bind(first.hash)
+        .bind(tagged.then(|| tags().map(|(_, tag)| tag.as_str()).bind_iter()))
+        .bind(tagged.then(|| tags().map(|(number, _)| number).bind_iter()))
+        .bind(command.map(|command| command.command_id))
+        .bind(command.and_then(|command| command.command_type.as_deref()))
+        .bind(command.and_then(|command| command.aggregate_id.as_deref()))
+        .bind(command.and_then(|command| command.aggregate_type.as_deref()))
+        .bind(command.and_then(|command| command.actor.as_deref()))
+        .bind(command.and_then(|command| command.source).map(Source::as_str))
+        .bind(command.and_then(|command| command.data.as_ref()).map(|data| JsonText(data.as_str())))
+        .bind(command.map(|command| command.request_hash));
+    bind_more(query, request.events.get(1..).unwrap_or_default())
+}
+
+/// Binds the events after the first, a column an array; nulls where there are none.
+fn bind_more<'q>(query: convert::Bound<'q>, events: &[EventWrite]) -> convert::Bound<'q> {
+    let events = || (!events.is_empty()).then(|| events.iter());
+    let tag_lists: Option<Vec<_>> = events().map(|events| events.map(|event| json::tags(&event.tags)).collect());
+    query
+        .bind(events().map(|events| events.map(|event| event.event_id).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.event_type.as_str()).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.event_version).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.actor.as_deref()).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.actor_type.as_str()).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.source.as_str()).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.causation_id).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.correlation_id).bind_iter()))
+        .bind(events().map(|events| events.map(|event| JsonText(event.data.as_str())).bind_iter()))
+        .bind(events().map(|events| {
+            events.map(|event| event.metadata.as_ref().map(|metadata| JsonText(metadata.as_str()))).bind_iter()
+        }))
+        .bind(events().map(|events| events.map(|event| event.content_type.as_deref()).bind_iter()))
+        .bind(tag_lists.as_ref().map(|lists| lists.iter().map(|list| list.as_deref().map(JsonText)).bind_iter()))
+        .bind(events().map(|events| events.map(|event| event.hash).bind_iter()))
+}
+
+/// Decides a batch over what it loads under the lane's lock, and stores what is accepted.
+async fn decide_and_store(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+    let mut lease = lock(pool, "append", lane).await?;
+    let connection = lease.connection();
+    let mut state = load(connection, lane, batch).await?;
+    let (mut rows, mut answers, mut accepted_events) = (Rows::default(), Vec::with_capacity(batch.len()), Vec::new());
+    for request in batch {
+        let matched = match &request.condition {
+            Some(condition) if !condition.items.is_empty() => {
+                first_match(connection, lane, condition, &accepted_events).await?
+            }
+            _ => None,
+        };
+        answers.push(match decide(&mut state, request, matched) {
+            Err(error) => Err(error),
+            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
+            Ok(Decision::Accept(accepted)) => {
+                rows.accept(&accepted);
+                let Accepted { events, outcome, .. } = accepted;
+                accepted_events.extend(events.into_iter().map(|placed| (placed.position, placed.event)));
+                Ok(outcome)
+            }
+        });
+    }
+    if rows.is_empty() {
+        finish(lease, "append", "ROLLBACK", Stage::Work).await?;
+    } else {
+        rows.store(connection, "append", lane).await?;
+        finish(lease, "append", "COMMIT", Stage::Commit).await?;
+    }
+    pool.observe(state.head.get());
+    Ok(answers)
+}
+
+/// Returns the first event that matches a condition: stored, or else accepted earlier in the batch.
+async fn first_match(
+    connection: &mut PgConnection,
+    lane: LaneId,
+    condition: &Condition,
+    accepted: &[(Position, &EventWrite)],
+) -> Result<Option<Position>> {
+    let stored: Vec<i64> =
+        convert::run(connection, &statements::first_match(Dialect::Postgres, lane, condition)).await?;
+    let stored = stored.first().copied().filter(|position| *position > 0).map(Position::new);
+    let matches = |(position, event): &&(Position, &EventWrite)| {
+        *position > condition.after && condition.matches(&event.event_type, &event.tags)
+    };
+    Ok(stored.or_else(|| accepted.iter().find(matches).map(|(position, _)| *position)))
+}
+
+/// Begins a transaction and takes the lane's lock. What follows begins after the lock was granted.
+async fn lock(pool: &Arc<Pool>, operation: &'static str, lane: LaneId) -> Result<Lease> {
+    let mut lease = Pool::acquire(pool).await?;
+    let sql = format!("BEGIN; SELECT 1 FROM lanes WHERE lane_id = {lane} FOR NO KEY UPDATE");
+    convert::batch(lease.connection(), operation, Stage::Work, &sql).await?;
+    Ok(lease)
+}
+
+/// Ends a transaction and gives the connection back.
+async fn finish(mut lease: Lease, operation: &'static str, end: &str, stage: Stage) -> Result<()> {
+    convert::batch(lease.connection(), operation, stage, end).await?;
+    lease.release();
+    Ok(())
+}
+
+/// Loads what the batch asks about.
+async fn load(connection: &mut PgConnection, lane: LaneId, batch: &[Arc<Request>]) -> Result<LaneState> {
+    let head: Vec<HeadRow> = convert::run(connection, &statements::head_and_clock(Dialect::Postgres, lane)).await?;
+    let Some(head) = head.first() else {
+        let reason = format!("lane {lane} does not exist: was the topic created in another database or schema?");
+        return Err(Error::backend("postgres", "append", ErrorClass::Fatal, reason));
+    };
+    let mut state = LaneState {
+        lane,
+        head: head.head,
+        now: head.now(),
+        streams: HashMap::new(),
+        commands: HashMap::new(),
+        event_ids: HashMap::new(),
+    };
+    let mut streams: Vec<&str> =
+        batch.iter().flat_map(|request| &request.streams).map(|rule| rule.aggregate_id.as_str()).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    state.streams = load_streams(connection, lane, &streams).await?;
+    let given = batch.iter().flat_map(|request| &request.events).filter(|event| event.id_given);
+    let given: Vec<Uuid> = given.map(|event| event.event_id).collect();
+    if !given.is_empty() {
+        let query = sqlx::query(EVENT_PLACES).bind(lane.get()).bind(given);
+        let found: Vec<EventPlaceRow> = convert::rows(connection, "append", query).await?;
+        state.event_ids = found.into_iter().map(|row| (row.event_id, row.position)).collect();
+    }
+    let commands: Vec<Uuid> =
+        batch.iter().filter_map(|request| request.command.as_ref()).map(|command| command.command_id).collect();
+    if !commands.is_empty() {
+        state.commands = load_commands(connection, lane, commands).await?;
+    }
+    Ok(state)
+}
+
+async fn load_streams(
+    connection: &mut PgConnection,
+    lane: LaneId,
+    ids: &[&str],
+) -> Result<HashMap<String, StreamState>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let query = sqlx::query(STREAM_STATES).bind(lane.get()).bind(ids);
+    let found: Vec<StreamStateRow> = convert::rows(connection, "append", query).await?;
+    Ok(found.into_iter().map(|row| (row.aggregate_id, row.state)).collect())
+}
+
+async fn load_commands(
+    connection: &mut PgConnection,
+    lane: LaneId,
+    ids: Vec<Uuid>,
+) -> Result<HashMap<Uuid, CommandState>> {
+    let query = sqlx::query(COMMAND_STATES).bind(lane.get()).bind(ids);
+    let found: Vec<CommandStateRow> = convert::rows(connection, "append", query).await?;
+    let mut commands = HashMap::with_capacity(found.len());
+    for row in found {
+        let versions: Vec<VersionRow> = match row.positions {
+            Some((first, last)) => {
+                let statement = statements::versions_of(Dialect::Postgres, lane, first, last);
+                convert::run(connection, &statement).await?
+            }
+            None => Vec::new(),
+        };
+        let versions = versions.into_iter().map(|row| (row.aggregate_id, row.version)).collect();
+        let known = CommandState { request_hash: row.request_hash, positions: row.positions, versions };
+        commands.insert(row.command_id, known);
+    }
+    Ok(commands)
+}
+
+/// Runs writing statements under the lane's lock.
+pub(super) async fn write(pool: &Arc<Pool>, lane: LaneId, statements: &[Statement]) -> Result<Vec<u64>> {
+    let mut retries = Retries::new(pool);
+    loop {
+        match write_once(pool, lane, statements).await {
+            Err(error) => retries.pause(error).await?,
+            changed => return changed,
+        }
+    }
+}
+
+async fn write_once(pool: &Arc<Pool>, lane: LaneId, statements: &[Statement]) -> Result<Vec<u64>> {
+    let operation = statements.first().map_or("write", |statement| statement.operation);
+    let mut lease = lock(pool, operation, lane).await?;
+    let mut changed = Vec::with_capacity(statements.len());
+    for statement in statements {
+        changed.push(convert::execute(lease.connection(), statement).await?);
+    }
+    finish(lease, operation, "COMMIT", Stage::Commit).await?;
+    Ok(changed)
+}
+
+/// Adds the lanes of a topic, unless another creator was faster.
+pub(super) async fn create_topic(pool: &Arc<Pool>, name: &str, partitions: u16) -> Result<()> {
+    const OPERATION: &str = "create a topic";
+    let mut lease = Pool::acquire(pool).await?;
+    convert::batch(lease.connection(), OPERATION, Stage::Work, LOCK_LANES).await?;
+    let query = sqlx::query(INSERT_LANES).bind(name).bind(i32::from(partitions)).bind(Uuid::new_v4());
+    query.execute(lease.connection()).await.map_err(|error| classify(OPERATION, Stage::Work, error))?;
+    finish(lease, OPERATION, "COMMIT", Stage::Commit).await
+}
+
+/// Stores events as they were elsewhere.
+pub(super) async fn restore(pool: &Arc<Pool>, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
+    const OPERATION: &str = "restore";
+    let mut lease = lock(pool, OPERATION, lane).await?;
+    let connection = lease.connection();
+    let head: Vec<i64> = convert::run(connection, &statements::head(Dialect::Postgres, lane)).await?;
+    let mut head = Position::new(head.first().copied().unwrap_or_default());
+    for chunk in events.chunks(RESTORED_AT_ONCE) {
+        let mut rows = Rows::default();
+        for event in chunk {
+            if event.position != head.next() {
+                return Err(Error::Gap { lane: lane.get(), expected: head.next(), found: event.position });
+            }
+            head = event.position;
+            rows.restore(event);
+        }
+        rows.store(connection, OPERATION, lane).await?;
+    }
+    finish(lease, OPERATION, "COMMIT", Stage::Commit).await?;
+    pool.observe(head.get());
+    Ok(head)
+}

@@ -1,0 +1,125 @@
+//! SQLite: one thread writes, a bounded number of connections read, WAL.
+//!
+//! A database in memory has one connection for all: its shared cache has no WAL, and ignores the busy timeout.
+
+mod append;
+mod connect;
+mod convert;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::engine::Engine;
+use super::{Capabilities, Request, Session};
+use crate::append::Appended;
+use crate::error::Result;
+use crate::event::RecordedEvent;
+use crate::position::{LaneId, Position};
+use crate::sql::{Dialect, FromRow, Statement};
+pub(crate) use connect::{Sqlite, connect};
+use convert::{classify, run};
+
+#[async_trait]
+impl Engine for Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::none()
+            .with_durable(!self.is_memory())
+            .with_processes(!self.is_memory())
+            .with_sql(Dialect::Sqlite)
+            .with_json_filters(true)
+            .with_byte_order(true)
+    }
+
+    async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
+        self.read(statement.operation, move |connection| run(connection, &statement)).await
+    }
+
+    async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
+        self.read(events.operation, move |connection| {
+            let snapshot = connection.unchecked_transaction().map_err(|error| classify(events.operation, error))?;
+            let found: Vec<i64> = run(connection, &head)?;
+            let events = run(connection, &events)?;
+            drop(snapshot);
+            Ok((Position::new(found.first().copied().unwrap_or_default()), events))
+        })
+        .await
+    }
+
+    async fn write(&self, _lane: LaneId, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let operation = statements.first().map_or("write", |statement| statement.operation);
+        self.transaction(operation, move |connection| {
+            statements.iter().map(|statement| convert::execute(connection, statement)).collect()
+        })
+        .await
+    }
+
+    async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        let batch = batch.to_vec();
+        self.transaction("append", move |connection| append::decide_and_store(connection, lane, &batch)).await
+    }
+
+    async fn create_topic(&self, name: &str, partitions: u16) -> Result<()> {
+        let name = name.to_owned();
+        self.transaction("create a topic", move |connection| append::create_topic(connection, &name, partitions)).await
+    }
+
+    async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
+        let events = events.to_vec();
+        self.transaction("restore", move |connection| append::restore(connection, lane, &events)).await
+    }
+
+    async fn session(&self) -> Result<Box<dyn Session>> {
+        Ok(Box::new(SqliteSession(self.raw().await?)))
+    }
+
+    async fn close(&self) {
+        self.shut_down().await;
+    }
+}
+
+/// A connection that runs SQL text.
+struct SqliteSession(connect::Raw);
+
+#[async_trait]
+impl Session for SqliteSession {
+    async fn execute(&mut self, sql: &str) -> Result<()> {
+        let sql = sql.to_owned();
+        self.0
+            .run("execute", move |connection| {
+                connection.execute_batch(&sql).map_err(|error| classify("execute", error))
+            })
+            .await
+    }
+
+    async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        let sql = sql.to_owned();
+        self.0
+            .run("query", move |connection| query_text(connection, &sql).map_err(|error| classify("query", error)))
+            .await
+    }
+}
+
+/// Returns the rows of a statement, each cell as text: bytes in hexadecimal digits.
+fn query_text(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<Vec<Option<String>>>> {
+    use rusqlite::types::ValueRef;
+    let mut statement = connection.prepare(sql)?;
+    let columns = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        (0..columns)
+            .map(|column| {
+                Ok(match row.get_ref(column)? {
+                    ValueRef::Null => None,
+                    ValueRef::Integer(number) => Some(number.to_string()),
+                    ValueRef::Real(number) => Some(number.to_string()),
+                    ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+                    ValueRef::Blob(bytes) => Some(crate::read::hex(bytes)),
+                })
+            })
+            .collect()
+    })?;
+    rows.collect()
+}

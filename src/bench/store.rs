@@ -1,0 +1,139 @@
+//! The store as a contender.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio::sync::Barrier;
+
+use super::contender::{Contender, RARE_TYPE, data, event_type, metadata, nanoseconds, stream_of};
+use crate::conformance::Database;
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::json::Json;
+use crate::read::Query;
+use crate::store::Store;
+use crate::stream::{Expected, Stream};
+
+pub(super) struct StoreContender(Store);
+
+impl StoreContender {
+    pub(super) async fn open(database: &dyn Database) -> Result<Self> {
+        Ok(Self(database.open(&[]).await?))
+    }
+}
+
+fn event(number: usize) -> Result<NewEvent> {
+    NewEvent::new(event_type(number), Json::parse(data(number))?.into())?.with_metadata(Json::parse(metadata(number))?)
+}
+
+/// Runs callers at the same time and collects what they return.
+async fn together<F>(callers: usize, caller: impl Fn(usize) -> F) -> Result<Vec<u64>>
+where
+    F: Future<Output = Result<Vec<u64>>> + Send + 'static,
+{
+    let barrier = Arc::new(Barrier::new(callers));
+    let tasks: Vec<_> = (0..callers)
+        .map(|number| {
+            let (barrier, work) = (Arc::clone(&barrier), caller(number));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                work.await
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.map_err(|_| Error::Closed)??);
+    }
+    Ok(times)
+}
+
+#[async_trait]
+impl Contender for StoreContender {
+    async fn append(&self, callers: usize, requests: usize, batch: usize) -> Result<Vec<u64>> {
+        together(callers, |caller| {
+            let store = self.0.clone();
+            async move {
+                let mut times = Vec::with_capacity(requests);
+                for request in 0..requests {
+                    let start = Instant::now();
+                    let stream = Stream::new("cart", stream_of(caller, request))?;
+                    let events = (0..batch).map(|index| event(request * batch + index)).collect::<Result<Vec<_>>>()?;
+                    store.append(&stream, Expected::Any, events).await?;
+                    times.push(nanoseconds(start));
+                }
+                Ok(times)
+            }
+        })
+        .await
+    }
+
+    async fn append_contended(&self, callers: usize, requests: usize) -> Result<Vec<u64>> {
+        let stream = Stream::new("cart", "contended")?;
+        together(callers, |_| {
+            let (store, stream) = (self.0.clone(), stream.clone());
+            async move {
+                let mut times = Vec::with_capacity(requests);
+                for request in 0..requests {
+                    let start = Instant::now();
+                    loop {
+                        let version = store.version(&stream).await?;
+                        match store.append(&stream, version, [event(request)?]).await {
+                            Ok(_) => break,
+                            Err(error) if error.is_conflict() => {}
+                            Err(error) => return Err(error),
+                        }
+                    }
+                    times.push(nanoseconds(start));
+                }
+                Ok(times)
+            }
+        })
+        .await
+    }
+
+    async fn fill(&self, stream: &str, events: usize) -> Result<()> {
+        let events = (0..events).map(event).collect::<Result<Vec<_>>>()?;
+        self.0.append(&Stream::new("cart", stream)?, Expected::Any, events).await?;
+        Ok(())
+    }
+
+    async fn read_stream(&self, stream: &str) -> Result<usize> {
+        let page = self.0.page(self.0.lane(stream), &Query::stream(stream), 1_000).await?;
+        for event in &page.events {
+            event.payload.to::<serde_json::Value>()?;
+            event.metadata.as_ref().map(Json::to::<serde_json::Value>).transpose()?;
+        }
+        Ok(page.events.len())
+    }
+
+    async fn read_log(&self) -> Result<usize> {
+        let lane = self.0.topic().lanes[0];
+        let (mut events, mut query) = (0, Query::new());
+        loop {
+            let page = self.0.page(lane, &query, 1_000).await?;
+            events += page.events.len();
+            if !page.more {
+                return Ok(events);
+            }
+            query = query.after(page.scanned);
+        }
+    }
+
+    async fn query_type(&self) -> Result<usize> {
+        let lane = self.0.topic().lanes[0];
+        Ok(self.0.page(lane, &Query::new().event_types([RARE_TYPE])?, 100).await?.events.len())
+    }
+
+    async fn query_time(&self) -> Result<usize> {
+        let lane = self.0.topic().lanes[0];
+        let middle = Query::new().after(crate::Position::new(self.0.heads().await?[0].1.get() / 2));
+        let from = self.0.page(lane, &middle, 1).await?.events.first().map(|event| event.event_timestamp);
+        Ok(self.0.page(lane, &Query::new().between(from, None), 1_000).await?.events.len())
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}

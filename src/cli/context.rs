@@ -1,0 +1,67 @@
+//! What every verb gets: the URL, the output, the store.
+
+use std::cell::{RefCell, RefMut};
+use std::path::Path;
+
+use super::output::Output;
+use super::{Exit, Failure};
+use crate::config::Config;
+use crate::store::Store;
+
+/// The URL and the output of one run.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The connection URL as it was given; it may hold a password.
+    pub url: String,
+    /// Whether programs read the output: one JSON object a line.
+    pub json: bool,
+    output: RefCell<Output>,
+    store: RefCell<Option<Store>>,
+}
+
+impl Context {
+    pub(super) fn new(url: String, json: bool) -> Self {
+        Self { url, json, output: RefCell::new(Output::stdout()), store: RefCell::default() }
+    }
+
+    /// Returns standard output; not to be held across a call that prints too.
+    pub(crate) fn output(&self) -> RefMut<'_, Output> {
+        self.output.borrow_mut()
+    }
+
+    /// Takes the URL apart.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Ok(self.url.parse()?)
+    }
+
+    /// Opens the store of the URL. A SQLite file that does not exist is an error, not a new file, unless the URL says
+    /// `migrate=auto`. It is closed when the verb ends.
+    pub(crate) async fn store(&self) -> Result<Store, Failure> {
+        let config = self.config()?;
+        check_file(&config)?;
+        let store = Store::connect_with(config).await?;
+        self.store.replace(Some(store.clone()));
+        Ok(store)
+    }
+
+    /// Hands out what was printed, and closes the store, if one was opened.
+    pub(super) async fn finish(&self) -> Result<(), Failure> {
+        let store = self.store.take();
+        if let Some(store) = store {
+            store.close().await;
+        }
+        self.output().flush()
+    }
+}
+
+/// Refuses a SQLite file that is not there, which the driver would create.
+pub(crate) fn check_file(config: &Config) -> Result<(), Failure> {
+    let target = config.target().strip_prefix("//").unwrap_or(config.target());
+    let creates = config.migrate() || config.option("mode") == Some("memory");
+    if config.scheme() != "sqlite" || creates || target.starts_with(":memory:") || Path::new(target).exists() {
+        return Ok(());
+    }
+    let url = format!("sqlite:{target}");
+    let message = format!("there is no database at {target}: create it with `annals migrate up --url {url}`");
+    Err(Failure::new(Exit::NotFound, message))
+}

@@ -1,0 +1,157 @@
+//! The `annals` command line, a file a verb.
+//!
+//! A verb is a module with `Args`, which clap derives, and `run(args, &Context)`. It prints through
+//! [`Context::output`] and answers a [`Failure`] with the exit code that a script sees.
+
+mod context;
+mod events;
+mod exit;
+mod line;
+mod output;
+mod parse;
+mod progress;
+mod table;
+
+mod append;
+#[cfg(feature = "bench")]
+mod bench;
+mod completions;
+#[cfg(feature = "sqlite")]
+mod demo;
+mod export;
+mod health;
+mod import;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod index;
+mod migrate;
+mod query;
+mod read;
+mod snapshot;
+mod stats;
+mod stream;
+mod streams;
+mod topic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use context::Context;
+pub(crate) use exit::{Exit, Failure};
+
+/// What `--help` says at its end.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done
+  1    failed, for a reason that none of the others names
+  2    the command line, the URL or the input is wrong; nothing was stored, but for an
+       import's lines before the wrong one
+  3    conflict: the stream, command or event is not as the request expects; read again
+       and decide anew
+  4    the stream, event, snapshot, index, topic or database file does not exist
+  5    the database is busy or out of reach; the same command may succeed later
+  130  interrupted with Ctrl-C; what was acknowledged is stored
+
+A closed pipe, as in `annals read order-1 | head -1`, ends quietly with 0.";
+
+/// An event store in the database that you already run: SQLite, Postgres or SQL Server.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
+struct Cli {
+    /// Where the store is: sqlite:PATH, postgres://… or mssql://…
+    #[arg(long, global = true, env = "ANNALS_URL", hide_env_values = true, default_value = "sqlite:annals.db")]
+    url: String,
+    /// Print one JSON object a line, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Create, change and look at the database's schema.
+    Migrate(migrate::Args),
+    /// Append events to a stream, all of them or none.
+    Append(append::Args),
+    /// Read a stream.
+    Read(read::Args),
+    /// Search the log.
+    Query(query::Args),
+    /// List streams.
+    Streams(streams::Args),
+    /// Show, delete, undelete or reuse a stream; its metadata.
+    Stream(stream::Args),
+    /// Save, show or prune a stream's snapshots.
+    Snapshot(snapshot::Args),
+    /// Add, list or drop indexes over values inside events.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Index(index::Args),
+    /// Import events from JSON lines.
+    Import(import::Args),
+    /// Export events as JSON lines.
+    Export(export::Args),
+    /// Ask the database for a sign of life.
+    Health(health::Args),
+    /// Count the events of each type.
+    Stats(stats::Args),
+    /// List the topics of the database.
+    Topic(topic::Args),
+    /// Show what the store does, on real input, in a temporary file.
+    #[cfg(feature = "sqlite")]
+    Demo(demo::Args),
+    /// Print the completions of a shell.
+    Completions(completions::Args),
+    #[cfg(feature = "bench")]
+    Bench(bench::Args),
+}
+
+/// Runs the command line of this process, and returns its exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::from(error).report(false),
+    };
+    let json = cli.json;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = run(cli) => outcome,
+            Ok(()) = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        }
+    });
+    // A thread that still waits for standard input would keep the process alive.
+    runtime.shutdown_background();
+    outcome.map_or_else(|failure| failure.report(json), |()| ExitCode::SUCCESS)
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.url, cli.json);
+    let outcome = match cli.verb {
+        Verb::Migrate(args) => migrate::run(args, &context).await,
+        Verb::Append(args) => append::run(args, &context).await,
+        Verb::Read(args) => read::run(args, &context).await,
+        Verb::Query(args) => query::run(args, &context).await,
+        Verb::Streams(args) => streams::run(args, &context).await,
+        Verb::Stream(args) => stream::run(args, &context).await,
+        Verb::Snapshot(args) => snapshot::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Index(args) => index::run(args, &context).await,
+        Verb::Import(args) => import::run(args, &context).await,
+        Verb::Export(args) => export::run(args, &context).await,
+        Verb::Health(args) => health::run(args, &context).await,
+        Verb::Stats(args) => stats::run(args, &context).await,
+        Verb::Topic(args) => topic::run(args, &context).await,
+        #[cfg(feature = "sqlite")]
+        Verb::Demo(args) => demo::run(args, &context).await,
+        Verb::Completions(args) => completions::run(&args, &context),
+        #[cfg(feature = "bench")]
+        Verb::Bench(args) => bench::run(args, &context).await,
+    };
+    let finished = context.finish().await;
+    outcome.and(finished)
+}

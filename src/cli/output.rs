@@ -1,0 +1,41 @@
+//! Standard output, buffered: lines of text and of JSON.
+
+use std::io::{self, BufWriter, Stdout, Write};
+
+use serde::Serialize;
+
+use super::Failure;
+
+/// Standard output. Every write can fail: with [`super::Exit::Done`], where nobody reads on.
+#[derive(Debug)]
+pub(crate) struct Output {
+    out: BufWriter<Stdout>,
+}
+
+impl Output {
+    pub(super) fn stdout() -> Self {
+        Self { out: BufWriter::with_capacity(64 * 1024, io::stdout()) }
+    }
+
+    /// Prints a line of text.
+    pub(crate) fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
+        Ok(writeln!(self.out, "{text}")?)
+    }
+
+    /// Prints a value as one line of JSON.
+    pub(crate) fn json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<(), Failure> {
+        self.line(json_line(value)?)
+    }
+
+    /// Hands what was printed to the system.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        Ok(self.out.flush()?)
+    }
+}
+
+/// Returns a value as one line of JSON. In a document that is kept byte for byte, line breaks can stand only between
+/// tokens, where a space means the same.
+pub(crate) fn json_line(value: &(impl Serialize + ?Sized)) -> Result<String, Failure> {
+    let text = serde_json::to_string(value).map_err(io::Error::from)?;
+    Ok(if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text })
+}

@@ -1,0 +1,30 @@
+//! Progress bars, on standard error where it is a terminal.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// A bar over the bytes of a file; without their number, a count.
+pub(crate) fn bytes(total: Option<u64>) -> ProgressBar {
+    match total {
+        Some(total) => bar(ProgressBar::new(total), "{wide_bar} {bytes} of {total_bytes}, {eta} left"),
+        None => bar(ProgressBar::no_length(), "{spinner} {bytes}, {bytes_per_sec}"),
+    }
+}
+
+/// A bar over events; without their number, a count.
+pub(crate) fn events(total: Option<u64>) -> ProgressBar {
+    match total {
+        Some(total) => bar(ProgressBar::new(total), "{wide_bar} {human_pos} of {human_len} events, {eta} left"),
+        None => bar(ProgressBar::no_length(), "{spinner} {human_pos} events"),
+    }
+}
+
+fn bar(bar: ProgressBar, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = bar.with_style(style);
+    bar.enable_steady_tick(TICK);
+    bar
+}

@@ -1,0 +1,114 @@
+//! `annals query`: the log.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Context, Failure, events, parse};
+use crate::position::Position;
+use crate::read::{JsonFilter, Query};
+
+/// The arguments of `annals query`. All filters must hold; the limit applies after them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only events of this type; of any of them, where it is given several times.
+    #[arg(long = "type", value_name = "EVENT_TYPE")]
+    types: Vec<String>,
+    /// Only events of this stream.
+    #[arg(long, value_name = "AGGREGATE_ID")]
+    stream: Option<String>,
+    /// Only events of streams of this category.
+    #[arg(long)]
+    aggregate_type: Option<String>,
+    /// Only events with this tag; with all of them, where it is given several times.
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<String>,
+    /// Only events of this actor.
+    #[arg(long)]
+    actor: Option<String>,
+    /// Only events of this conversation.
+    #[arg(long, value_name = "UUID")]
+    correlation: Option<Uuid>,
+    /// Only events that this message caused.
+    #[arg(long, value_name = "UUID")]
+    causation: Option<Uuid>,
+    /// Only events stored at or after this time: RFC 3339, or a date.
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    from: Option<DateTime<Utc>>,
+    /// Only events stored before this time.
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    to: Option<DateTime<Utc>>,
+    /// Only events stored at or before this time: the log as of it.
+    #[arg(long, value_name = "TIME", value_parser = parse::time, conflicts_with = "to")]
+    as_of: Option<DateTime<Utc>>,
+    /// Only events with this value, as in data.customer.id=7 or metadata.host='"7"'; what is not JSON is a string.
+    #[arg(long = "where", value_name = "PATH=VALUE", value_parser = filter)]
+    values: Vec<JsonFilter>,
+    /// Only the event of this id; no other filter applies.
+    #[arg(long, value_name = "UUID")]
+    event_id: Option<Uuid>,
+    /// Begin beyond this position, in reading order.
+    #[arg(long, value_name = "POSITION")]
+    after: Option<i64>,
+    /// End at this position, inclusive, in reading order.
+    #[arg(long, value_name = "POSITION")]
+    until: Option<i64>,
+    /// From the last event to the first.
+    #[arg(long)]
+    backward: bool,
+    /// At most so many events.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// Show a deleted stream, where one is named; the log shows all anyway.
+    #[arg(long, requires = "stream")]
+    include_deleted: bool,
+}
+
+/// Parses `PATH=VALUE`.
+fn filter(text: &str) -> Result<JsonFilter, String> {
+    let (path, value) = text.split_once('=').ok_or("write PATH=VALUE, as in data.customer.id=7")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
+    JsonFilter::new(path, value).map_err(|error| error.to_string())
+}
+
+impl Args {
+    fn query(self) -> Result<Query, Failure> {
+        let mut query = self.stream.map_or_else(Query::new, Query::stream);
+        query = query.event_types(self.types)?.tags(self.tags)?.between(self.from, self.to);
+        if let Some(aggregate_type) = self.aggregate_type {
+            query = query.aggregate_type(aggregate_type)?;
+        }
+        if let Some(actor) = self.actor {
+            query = query.actor(actor)?;
+        }
+        if let Some(time) = self.as_of {
+            query = query.as_of(time);
+        }
+        if self.backward {
+            query = query.backward();
+        }
+        query.json = self.values;
+        query.correlation_id = self.correlation;
+        query.causation_id = self.causation;
+        query.after = self.after.map(Position::new);
+        query.until = self.until.map(Position::new);
+        query.limit = self.limit;
+        query.include_deleted = self.include_deleted;
+        Ok(query)
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if let Some(event_id) = args.event_id {
+        return one(event_id, context).await;
+    }
+    let query = args.query()?;
+    let store = context.store().await?;
+    events::print(context, &store, query).await.map(drop)
+}
+
+async fn one(event_id: Uuid, context: &Context) -> Result<(), Failure> {
+    let store = context.store().await?;
+    let event = store.event(event_id).await?;
+    let event = event.ok_or_else(|| Failure::not_found(format!("event {event_id} does not exist")))?;
+    events::print_one(context, &event)
+}

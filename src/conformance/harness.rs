@@ -1,0 +1,188 @@
+//! Where cases run: fresh databases, and what a case gets of one.
+
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::store::Store;
+use crate::stream::{Expected, Stream};
+
+/// Gives each case a fresh database of the backend that is to be proved.
+#[async_trait]
+pub trait Harness: Debug + Send + Sync + 'static {
+    /// Makes an empty database, with the schema in place.
+    async fn fresh(&self) -> Result<Arc<dyn Database>>;
+
+    /// Returns the `annals` program, for the cases that run several processes.
+    fn program(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// A database of one case.
+#[async_trait]
+pub trait Database: Debug + Send + Sync + 'static {
+    /// Opens a store with connections of its own; `options` are set over those of the URL.
+    async fn open(&self, options: &[(&str, &str)]) -> Result<Store>;
+
+    /// Returns the URL by which another process reaches the database.
+    fn url(&self) -> Option<String> {
+        None
+    }
+
+    /// Removes the database, after its stores were closed.
+    async fn remove(&self) -> Result<()>;
+}
+
+/// What a case gets: a store on a fresh database, and the means to open more.
+#[derive(Debug, Clone)]
+pub struct Fixture {
+    /// A store on the case's database.
+    pub store: Store,
+    /// The case's database.
+    pub database: Arc<dyn Database>,
+    /// The `annals` program.
+    pub program: Option<PathBuf>,
+}
+
+impl Fixture {
+    /// Opens another store of the same database, with connections of its own.
+    ///
+    /// # Errors
+    /// What the backend answers.
+    pub async fn another(&self) -> Result<Store> {
+        self.database.open(&[]).await
+    }
+
+    /// Returns a stream of the category `thing`.
+    ///
+    /// # Errors
+    /// Where the id is not a name.
+    pub fn stream(&self, id: &str) -> Result<Stream> {
+        Stream::new("thing", id)
+    }
+
+    /// Returns an event of a type, with small data.
+    ///
+    /// # Errors
+    /// Where the type is not a name.
+    pub fn event(&self, event_type: &str) -> Result<NewEvent> {
+        NewEvent::json(event_type, &serde_json::json!({"of": event_type}))
+    }
+
+    /// Returns a number of events of the type `Happened`.
+    ///
+    /// # Errors
+    /// Never, as the type is a name.
+    pub fn events(&self, count: usize) -> Result<Vec<NewEvent>> {
+        (0..count).map(|number| NewEvent::json("Happened", &serde_json::json!({"number": number}))).collect()
+    }
+
+    /// Appends a number of events to a stream of the category `thing`, and returns the stream.
+    ///
+    /// # Errors
+    /// What the backend answers.
+    pub async fn filled(&self, id: &str, count: usize) -> Result<Stream> {
+        let stream = self.stream(id)?;
+        self.store.append(&stream, Expected::Any, self.events(count)?).await?;
+        Ok(stream)
+    }
+}
+
+/// Makes the databases of cases from a connection URL: a file beside the one that the URL names, or a schema of the
+/// server's database.
+#[derive(Debug)]
+pub struct UrlHarness {
+    config: Config,
+    program: Option<PathBuf>,
+}
+
+impl UrlHarness {
+    /// Uses the database of a URL.
+    ///
+    /// # Errors
+    /// [`Error::Url`] where the URL can't be used.
+    pub fn new(url: &str, program: Option<PathBuf>) -> Result<Self> {
+        Ok(Self { config: url.parse::<Config>()?.with_topic("default")?, program })
+    }
+}
+
+#[async_trait]
+impl Harness for UrlHarness {
+    async fn fresh(&self) -> Result<Arc<dyn Database>> {
+        let name = format!("annals_t_{}", Uuid::new_v4().simple());
+        let config = self.config.clone().with_migrate(true);
+        let config = match config.scheme() {
+            "sqlite" if config.target() == ":memory:" => config,
+            "sqlite" => {
+                let target = format!("{}.{name}", config.target());
+                config.with_target(&target)
+            }
+            _ => config.with_option("schema", &name),
+        };
+        Ok(Arc::new(UrlDatabase { config, schema: name }))
+    }
+
+    fn program(&self) -> Option<PathBuf> {
+        self.program.clone()
+    }
+}
+
+#[derive(Debug)]
+struct UrlDatabase {
+    config: Config,
+    schema: String,
+}
+
+#[async_trait]
+impl Database for UrlDatabase {
+    async fn open(&self, options: &[(&str, &str)]) -> Result<Store> {
+        let url = with_options(&self.config.to_url(), options);
+        Store::connect(&url).await
+    }
+
+    fn url(&self) -> Option<String> {
+        Some(self.config.to_url())
+    }
+
+    async fn remove(&self) -> Result<()> {
+        if self.config.scheme() == "sqlite" {
+            return remove_file(self.config.target());
+        }
+        let backend = crate::backend::registry::open(&self.config).await?;
+        let removed = crate::migrate::remove_schema(&*backend, &self.schema).await;
+        backend.close().await;
+        removed
+    }
+}
+
+/// Sets options of a URL, in the place of those that it has by the same names.
+fn with_options(url: &str, options: &[(&str, &str)]) -> String {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let name = |pair: &str| pair.split_once('=').map_or(String::new(), |(name, _)| name.to_owned());
+    let kept = query.split('&').filter(|pair| !pair.is_empty() && !options.iter().any(|(set, _)| name(pair) == *set));
+    let set = options.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
+    let pairs: Vec<String> = kept.map(str::to_owned).chain(set).collect();
+    format!("{base}?{}", pairs.join("&"))
+}
+
+/// Removes a SQLite database: the file, and what stands beside it while it is open.
+fn remove_file(target: &str) -> Result<()> {
+    if target == ":memory:" {
+        return Ok(());
+    }
+    for suffix in ["", "-wal", "-shm"] {
+        let path = format!("{target}{suffix}");
+        if Path::new(&path).exists() {
+            std::fs::remove_file(&path).map_err(|error| Error::invalid("file", format!("{path:?}: {error}")))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The public conformance suite: the contract as named cases, each on a fresh, empty database.
+//!
+//! A backend enrols through a [`Harness`], and [`conformance_suite!`](crate::conformance_suite) makes a test of each
+//! case. `annals conformance URL` runs the same cases against anybody's server.
+//!
+//! A case that a backend's [`Capabilities`](crate::backend::Capabilities) rule out is skipped, with the reason.
+
+mod case;
+mod enrol;
+mod harness;
+mod run;
+
+mod append;
+mod boundary;
+mod cancel;
+mod close;
+mod command_reuse;
+mod commands;
+mod condition;
+mod conflict;
+mod connection;
+mod contention;
+mod errors;
+mod event_id;
+mod fidelity;
+mod filter;
+mod idempotency;
+mod immutability;
+mod json_filter;
+mod limits;
+mod lives;
+mod metadata;
+mod names;
+mod order;
+mod overview;
+mod paging;
+mod process;
+mod races;
+mod raw;
+mod read;
+mod reopen;
+mod routines;
+mod snapshot;
+mod speed;
+mod time;
+
+mod prompt;
+mod streams;
+
+mod together;
+
+pub use case::{Case, Failure, Need, Verdict};
+pub use harness::{Database, Fixture, Harness, UrlHarness};
+pub use run::{Report, Status, Summary, run, run_case, run_test};
+
+/// Every family of cases, in the order in which they are run.
+pub const FAMILIES: &[(&str, &[Case])] = &[
+    ("append", append::CASES),
+    ("conflict", conflict::CASES),
+    ("condition", condition::CASES),
+    ("idempotency", idempotency::CASES),
+    ("command_reuse", command_reuse::CASES),
+    ("event_id", event_id::CASES),
+    ("lives", lives::CASES),
+    ("metadata", metadata::CASES),
+    ("snapshot", snapshot::CASES),
+    ("limits", limits::CASES),
+    ("names", names::CASES),
+    ("errors", errors::CASES),
+    ("close", close::CASES),
+    ("overview", overview::CASES),
+    ("commands", commands::CASES),
+    ("streams", streams::CASES),
+    ("races", races::CASES),
+    ("contention", contention::CASES),
+    ("boundary", boundary::CASES),
+    ("process", process::CASES),
+    ("order", order::CASES),
+    ("read", read::CASES),
+    ("filter", filter::CASES),
+    ("json_filter", json_filter::CASES),
+    ("paging", paging::CASES),
+    ("time", time::CASES),
+    ("fidelity", fidelity::CASES),
+    ("immutability", immutability::CASES),
+    ("raw", raw::CASES),
+    ("routines", routines::CASES),
+    ("reopen", reopen::CASES),
+    ("cancel", cancel::CASES),
+    ("connection", connection::CASES),
+    ("speed", speed::CASES),
+];
+
+/// Returns every case with its full name, `family::case`.
+pub fn cases() -> impl Iterator<Item = (String, &'static Case)> {
+    FAMILIES.iter().flat_map(|(family, cases)| cases.iter().map(move |case| (format!("{family}::{}", case.name), case)))
+}

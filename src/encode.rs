@@ -1,0 +1,204 @@
+//! From what a caller asks to what a backend sees: validated, encoded, hashed.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use crate::append::Append;
+use crate::backend::request::{CommandWrite, EventWrite, Life, Request, StreamRule};
+use crate::command::Command;
+use crate::error::{Error, Result};
+use crate::event::{NewEvent, Payload, marker};
+use crate::hash;
+use crate::json::{self, Json};
+use crate::limits;
+use crate::stream::{Expected, Stream};
+
+/// Returns what a request weighs in the writer's queue, in bytes, before anything of it is encoded.
+pub(crate) fn weight(append: &Append) -> usize {
+    const OVERHEAD: usize = 256;
+    append.parts.iter().flat_map(|(_, _, events)| events).map(|event| OVERHEAD + event_bytes(event)).sum()
+}
+
+/// Returns the bytes of an event that its limit counts.
+pub(crate) fn event_bytes(event: &NewEvent) -> usize {
+    let data = match &event.payload {
+        Payload::Json(json) => json.as_str().len(),
+        Payload::Bytes { bytes, .. } => bytes.len(),
+    };
+    data + event.metadata.as_ref().map_or(0, |json| json.as_str().len())
+        + event.tags.iter().map(String::len).sum::<usize>()
+}
+
+/// Encodes a request.
+///
+/// # Errors
+/// [`Error::Limit`] where it holds too much, [`Error::Invalid`] where it names an event twice, or a stream with another
+/// type or expectation than before.
+pub(crate) fn append(append: Append, max_event_bytes: usize) -> Result<Request> {
+    check_limits(&append, max_event_bytes)?;
+    let command_id = append.command.as_ref().map(Command::id);
+    let mut request = Request {
+        streams: Vec::with_capacity(append.parts.len()),
+        events: Vec::with_capacity(append.events()),
+        condition: append.condition,
+        command: None,
+        bytes: 0,
+    };
+    let (mut ids, mut indexes) = (HashSet::new(), HashMap::new());
+    for (stream, expected, events) in append.parts {
+        let rule = rule(&stream, expected, Life::Keep);
+        let index = match indexes.get(&rule.aggregate_id).copied() {
+            None => request.streams.len(),
+            Some(index) if request.streams[index] == rule => index,
+            Some(_) => {
+                let reason = format!("{:?} stands twice in the request, and not with the same", rule.aggregate_id);
+                return Err(Error::invalid("stream", format!("{reason} type and expected version")));
+            }
+        };
+        for event in events {
+            if event.event_id.is_some_and(|id| !ids.insert(id)) {
+                let id = event.event_id.unwrap_or_default();
+                return Err(Error::invalid("event_id", format!("{id} stands twice in the request")));
+            }
+            request.events.push(encode_event(&rule, index, event, command_id));
+        }
+        if index == request.streams.len() {
+            indexes.insert(rule.aggregate_id.clone(), index);
+            request.streams.push(rule);
+        }
+    }
+    finish(&mut request, append.command);
+    Ok(request)
+}
+
+/// Encodes a change of a stream's life: one marker event.
+pub(crate) fn life(stream: &Stream, expected: Expected, life: Life) -> Request {
+    let event_type = match life {
+        Life::Keep | Life::Delete => marker::DELETED,
+        Life::Undelete => marker::UNDELETED,
+        Life::Reuse => marker::REUSED,
+    };
+    let rule = rule(stream, expected, life);
+    let marker = NewEvent {
+        event_id: None,
+        event_type: event_type.to_owned(),
+        event_version: 1,
+        payload: Payload::Json(Json::trusted("{}")),
+        metadata: None,
+        tags: Vec::new(),
+        actor: None,
+        actor_type: crate::event::ActorType::default(),
+        source: crate::event::Source::default(),
+        causation_id: None,
+        correlation_id: None,
+    };
+    let event = encode_event(&rule, 0, marker, None);
+    Request { streams: vec![rule], events: vec![event], condition: None, command: None, bytes: 0 }
+}
+
+fn rule(stream: &Stream, expected: Expected, life: Life) -> StreamRule {
+    StreamRule {
+        aggregate_id: stream.id().to_owned(),
+        aggregate_type: stream.aggregate_type().to_owned(),
+        expected: if expected == Expected::exact(0) { Expected::NoStream } else { expected },
+        life,
+    }
+}
+
+fn check_limits(append: &Append, max_event_bytes: usize) -> Result<()> {
+    check_limit("events of a request", limits::EVENTS_PER_REQUEST, append.events())?;
+    let mut total = 0;
+    for event in append.parts.iter().flat_map(|(_, _, events)| events) {
+        total += check_event(event, max_event_bytes)?;
+    }
+    check_limit("bytes of a request", limits::REQUEST_BYTES, total)
+}
+
+/// Checks the size of an event, and returns it in bytes.
+pub(crate) fn check_event(event: &NewEvent, max_event_bytes: usize) -> Result<usize> {
+    let bytes = event_bytes(event);
+    check_limit("bytes of an event", max_event_bytes, bytes)?;
+    Ok(bytes)
+}
+
+fn check_limit(what: &'static str, limit: usize, actual: usize) -> Result<()> {
+    if actual > limit { Err(Error::Limit { what, limit: limit as u64, actual: actual as u64 }) } else { Ok(()) }
+}
+
+fn encode_event(rule: &StreamRule, stream: usize, event: NewEvent, command_id: Option<Uuid>) -> EventWrite {
+    let (data, content_type) = match event.payload {
+        Payload::Json(json) => (json, None),
+        Payload::Bytes { content_type, bytes } => (json::encode_bytes(&bytes), Some(content_type)),
+    };
+    let mut write = EventWrite {
+        stream,
+        event_id: event.event_id.unwrap_or_else(Uuid::now_v7),
+        id_given: event.event_id.is_some(),
+        event_type: event.event_type,
+        event_version: event.event_version,
+        actor: event.actor,
+        actor_type: event.actor_type,
+        source: event.source,
+        causation_id: event.causation_id.or(command_id),
+        correlation_id: event.correlation_id,
+        data,
+        metadata: event.metadata,
+        content_type,
+        tags: event.tags,
+        hash: [0; 32],
+    };
+    write.hash = hash::event(rule, &write);
+    write
+}
+
+/// Adds the command, whose hash covers the whole request, and weighs the request.
+fn finish(request: &mut Request, command: Option<Command>) {
+    if let Some(command) = command {
+        let first = request.streams.first();
+        let (aggregate_id, aggregate_type) = match &command.stream {
+            Some(stream) => (Some(stream.id().to_owned()), Some(stream.aggregate_type().to_owned())),
+            None => (first.map(|rule| rule.aggregate_id.clone()), first.map(|rule| rule.aggregate_type.clone())),
+        };
+        let mut write = CommandWrite {
+            command_id: command.command_id,
+            command_type: command.command_type,
+            aggregate_id,
+            aggregate_type,
+            actor: command.actor,
+            source: command.source,
+            data: command.data,
+            request_hash: [0; 32],
+        };
+        write.request_hash = hash::request(request, &write);
+        request.command = Some(write);
+    }
+    request.bytes = request
+        .events
+        .iter()
+        .map(|event| event.data.as_str().len() + event.metadata.as_ref().map_or(0, |json| json.as_str().len()) + 256)
+        .sum();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(event_type: &str) -> [NewEvent; 1] {
+        [NewEvent::json(event_type, &1).unwrap()]
+    }
+
+    #[test]
+    fn events_of_streams_that_take_turns_keep_the_order_of_the_calls() {
+        let stream = |id| Stream::new("order", id).unwrap();
+        let turns = Append::new()
+            .to(stream("a"), Expected::Any, event("1"))
+            .to(stream("b"), Expected::Any, event("2"))
+            .to(stream("a"), Expected::Any, event("3"));
+        let request = append(turns.clone(), limits::EVENT_BYTES).unwrap();
+        let order: Vec<_> = request.events.iter().map(|event| (event.stream, event.event_type.as_str())).collect();
+        assert_eq!((order.as_slice(), request.streams.len()), (&[(0, "1"), (1, "2"), (0, "3")][..], 2));
+        let unlike = turns.to(stream("a"), Expected::NoStream, event("4"));
+        assert!(matches!(append(unlike, limits::EVENT_BYTES), Err(Error::Invalid { what: "stream", .. })));
+    }
+}

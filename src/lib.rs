@@ -1,0 +1,85 @@
+//! An event store for the database that a team already runs: SQLite, Postgres or Microsoft SQL Server, chosen by a
+//! connection URL, with one contract on all three.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> annals::Result<()> {
+//! use annals::{Expected, NewEvent, Store, Stream};
+//!
+//! let store = Store::connect("sqlite::memory:?migrate=auto").await?;
+//! let order = Stream::new("order", "order-1")?;
+//! let placed = NewEvent::json("OrderPlaced", &serde_json::json!({"total": 12}))?;
+//! store.append(&order, Expected::NoStream, [placed]).await?;
+//!
+//! let events = store.read_stream(&order).await?;
+//! assert_eq!(events[0].event_type, "OrderPlaced");
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod store;
+
+mod append;
+mod command;
+mod config;
+mod error;
+mod event;
+mod json;
+mod name;
+mod position;
+mod read;
+mod snapshot;
+mod stream;
+
+pub mod hash;
+pub mod limits;
+
+mod encode;
+mod lane;
+mod writer;
+
+pub mod backend;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod index;
+mod sql;
+
+pub mod migrate;
+pub mod schema;
+
+#[cfg(feature = "bench")]
+pub mod bench;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use backend::registry::register_backend;
+
+pub use append::{Append, Appended, Condition, ConditionItem};
+pub use command::{Command, RecordedCommand};
+pub use config::Config;
+pub use error::{Error, ErrorClass, Result};
+pub use event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use index::PayloadIndex;
+pub use json::Json;
+pub use name::check as check_name;
+pub use position::{LaneId, Position, Version};
+pub use read::{Direction, Document, JsonFilter, Page, Query, StreamFilter, StreamRange, TypeStatistics};
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
+pub use sql::Dialect;
+pub use store::Store;
+pub use stream::{Expected, Stream, StreamInfo};
+
+/// Runs the examples of the documents with the tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/verbs.md")]
+    struct Verbs;
+}

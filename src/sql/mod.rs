@@ -1,0 +1,19 @@
+//! SQL: what differs between the dialects, the statements, and the one decoder of rows.
+
+mod dialect;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod json;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod query;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod rows;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod statement;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod statements;
+
+pub use dialect::Dialect;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) use rows::{FromRow, RowRead};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) use statement::{Sql, Statement, Value};

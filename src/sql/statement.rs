@@ -1,0 +1,109 @@
+//! A statement: text with the dialect's placeholders, and its parameters.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::Dialect;
+
+/// A parameter. `None` is a null of the type.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    I64(Option<i64>),
+    I32(i32),
+    Text(Option<String>),
+    /// A document for a column of the database's JSON type.
+    Json(Option<String>),
+    Uuid(Option<Uuid>),
+    Time(Option<DateTime<Utc>>),
+    #[cfg_attr(not(feature = "mssql"), expect(dead_code, reason = "only SQL Server's inserts are values"))]
+    Bytes(Option<Vec<u8>>),
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::I64(Some(number))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<Uuid> for Value {
+    fn from(id: Uuid) -> Self {
+        Self::Uuid(Some(id))
+    }
+}
+
+impl From<DateTime<Utc>> for Value {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::Time(Some(time))
+    }
+}
+
+/// A statement that an engine can run.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement {
+    /// What it does, for errors and spans.
+    pub operation: &'static str,
+    /// The text.
+    pub sql: String,
+    /// The parameters, in the order of their numbers.
+    pub params: Vec<Value>,
+}
+
+/// Builds a [`Statement`] from pieces of text in which `?` stands for the next parameter and `{s}` for the schema.
+pub(crate) struct Sql {
+    dialect: Dialect,
+    statement: Statement,
+}
+
+impl Sql {
+    pub(crate) fn new(dialect: Dialect, operation: &'static str) -> Self {
+        Self { dialect, statement: Statement { operation, sql: String::with_capacity(512), params: Vec::new() } }
+    }
+
+    /// Adds text, and a parameter for each `?` in it.
+    pub(crate) fn add(&mut self, text: &str, params: impl IntoIterator<Item = Value>) -> &mut Self {
+        let text = text.replace(Dialect::SCHEMA_TOKEN, self.dialect.table_prefix());
+        let mut pieces = text.split('?');
+        self.statement.sql.push_str(pieces.next().unwrap_or_default());
+        let mut params = params.into_iter();
+        for piece in pieces {
+            self.statement.params.extend(params.next());
+            self.statement.sql.push_str(&self.dialect.placeholder(self.statement.params.len()));
+            self.statement.sql.push_str(piece);
+        }
+        debug_assert!(params.next().is_none(), "a parameter without a place in {text:?}");
+        self
+    }
+
+    /// Adds text as it is.
+    pub(crate) fn push(&mut self, text: &str) -> &mut Self {
+        self.add(text, [])
+    }
+
+    /// Adds text in which `?` is just a question mark.
+    pub(crate) fn raw(&mut self, text: &str) -> &mut Self {
+        self.statement.sql.push_str(text);
+        self
+    }
+
+    pub(crate) const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Adds a list of parameters separated by commas.
+    pub(crate) fn list<T: Into<Value>>(&mut self, items: impl IntoIterator<Item = T>) -> &mut Self {
+        for (index, item) in items.into_iter().enumerate() {
+            self.add(if index == 0 { "?" } else { ", ?" }, [item.into()]);
+        }
+        self
+    }
+
+    pub(crate) fn done(self) -> Statement {
+        self.statement
+    }
+}

@@ -1,0 +1,21 @@
+//! The integration tests, one binary. Each engine enrols in the conformance suite in a file of its own; what is not the
+//! contract's stands beside: migrations, the command line, the saboteurs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests fail as tests do.
+
+mod layout;
+mod support;
+
+#[cfg(feature = "mssql")]
+mod mssql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_engine;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+mod cli;
+#[cfg(feature = "sqlite")]
+mod migrations;

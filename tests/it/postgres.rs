@@ -1,0 +1,5 @@
+//! Postgres, a schema a case.
+
+mod server {
+    annals::conformance_suite!(|| crate::support::schemas("postgres"));
+}

@@ -1,0 +1,274 @@
+//! What is Postgres' own: hosts, sessions, lost connections, abandoned locks, the function behind JSON filters.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use annals::conformance::{Database, Harness};
+use annals::{
+    Append, Error, ErrorClass, Expected, JsonFilter, NewEvent, Position, Query, Store, Stream, StreamFilter, Version,
+};
+use rstest::rstest;
+
+async fn fresh() -> Arc<dyn Database> {
+    crate::support::schemas("postgres").expect("a server").fresh().await.unwrap()
+}
+
+fn stream() -> Stream {
+    Stream::new("cart", "cart-1").unwrap()
+}
+
+fn event() -> NewEvent {
+    NewEvent::json("Added", &1).unwrap()
+}
+
+/// The URL of the tests' server with other text in place of its hosts, and options added.
+fn url(hosts: impl Fn(&str) -> String, options: &str) -> String {
+    let url = std::env::var("ANNALS_TEST_POSTGRES").unwrap();
+    let (front, options_there) = url.split_once('?').unwrap_or((&url, ""));
+    let (scheme, rest) = front.split_once("//").unwrap();
+    let (credentials, rest) = rest.rsplit_once('@').map_or(("", rest), |(credentials, rest)| (credentials, rest));
+    let (host, database) = rest.split_once('/').unwrap();
+    let at = if credentials.is_empty() { "" } else { "@" };
+    format!("{scheme}//{credentials}{at}{}/{database}?{options_there}&{options}", hosts(host))
+}
+
+async fn sql(store: &Store, text: &str) -> Vec<Vec<Option<String>>> {
+    store.backend().session().await.unwrap().query(text).await.unwrap()
+}
+
+fn class(error: &Error) -> Option<ErrorClass> {
+    match error {
+        Error::Backend { class, .. } => Some(*class),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_down_is_passed_over() {
+    let database = fresh().await;
+    let schema = database.url().unwrap();
+    let schema = schema.split_once("schema=").unwrap().1.split('&').next().unwrap();
+    let store = Store::connect(&url(|host| format!("127.0.0.1:1,{host}"), &format!("schema={schema}"))).await.unwrap();
+    assert_eq!(store.append(&stream(), Expected::NoStream, [event()]).await.unwrap().version(), Version::new(1));
+    store.close().await;
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unknown_database_is_told_with_what_to_do() {
+    let url = url(str::to_owned, "");
+    let (front, _) = url.rsplit_once('/').unwrap();
+    let error = Store::connect(&format!("{front}/no_such_database")).await.unwrap_err();
+    assert!(error.report().contains("annals migrate create"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a_user_who_is_refused_is_told_without_the_password() {
+    let url = url(str::to_owned, "");
+    let (_, rest) = url.rsplit_once('@').unwrap();
+    let error = Store::connect(&format!("postgres://no_such_user:geheim@{rest}")).await.unwrap_err();
+    assert!(error.report().contains("check the user"), "{}", error.report());
+    assert!(!format!("{error:?} {}", error.report()).contains("geheim"));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_told_with_its_address() {
+    let start = Instant::now();
+    let error = Store::connect("postgres://u@127.0.0.1:1/app?connect_timeout=5s").await.unwrap_err();
+    assert_eq!(class(&error), Some(ErrorClass::Reconnect));
+    assert!(error.report().contains("127.0.0.1:1"), "{}", error.report());
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn connections_that_the_server_ended_are_replaced() {
+    let database = fresh().await;
+    let store = database.open(&[("application_name", "annals_ended")]).await.unwrap();
+    store.append(&stream(), Expected::NoStream, [event()]).await.unwrap();
+    let other = database.open(&[]).await.unwrap();
+    let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'annals_ended'";
+    assert!(!sql(&other, ended).await.is_empty());
+    // Only the first request may meet the dead connection, and it says so.
+    if let Err(error) = store.append(&stream(), Expected::Any, [event()]).await {
+        assert_eq!(class(&error), Some(ErrorClass::Ambiguous), "{}", error.report());
+    }
+    store.append(&stream(), Expected::Any, [event()]).await.unwrap();
+    store.close().await;
+    other.close().await;
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_for_too_long_ends_the_wait() {
+    let database = fresh().await;
+    let store = database.open(&[("statement_timeout", "1s")]).await.unwrap();
+    let mut holder = store.backend().session().await.unwrap();
+    holder.execute("BEGIN; SELECT 1 FROM lanes FOR NO KEY UPDATE").await.unwrap();
+    let lane = store.topic().lanes[0];
+    let request =
+        annals::backend::Request { streams: vec![], events: vec![], condition: None, command: None, bytes: 0 };
+    let error = store.backend().commit(lane, &[Arc::new(request)]).await.unwrap_err();
+    assert_eq!(class(&error), Some(ErrorClass::Retry), "{}", error.report());
+    holder.execute("ROLLBACK").await.unwrap();
+    store.append(&stream(), Expected::NoStream, [event()]).await.unwrap();
+    store.close().await;
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_connection_commits_as_the_url_says() {
+    let database = fresh().await;
+    for (durability, expected) in [("full", "on"), ("off", "off")] {
+        let store = database.open(&[("durability", durability)]).await.unwrap();
+        let found = sql(&store, "SHOW synchronous_commit").await;
+        assert_eq!(found, [[Some(expected.to_owned())]]);
+        store.close().await;
+    }
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn creators_of_one_topic_get_the_same_one() {
+    let database = fresh().await;
+    let store = database.open(&[]).await.unwrap();
+    let creators = (0..8).map(|_| store.backend().create_topic("orders", 3));
+    let topics = futures::future::try_join_all(creators).await.unwrap();
+    assert!(topics.iter().all(|topic| *topic == topics[0] && topic.lanes.len() == 3));
+    let error = store.backend().create_topic("orders", 2).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { what: "partitions", .. }));
+    store.close().await;
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_is_restored_as_it_was() {
+    let (database, copy) = (fresh().await, fresh().await);
+    let (store, restored) = (database.open(&[]).await.unwrap(), copy.open(&[]).await.unwrap());
+    let tagged = event().with_tags(["b", "a"]).unwrap();
+    let bytes = NewEvent::bytes("Packed", "application/x", [0, 1, 255]).unwrap();
+    store.append(&stream(), Expected::NoStream, [tagged, bytes]).await.unwrap();
+    store.delete(&stream(), Expected::Any).await.unwrap();
+    store.reuse(&stream(), Expected::Any).await.unwrap();
+    let other = Stream::new("cart", "cart-2").unwrap();
+    store.append(&other, Expected::NoStream, [event()]).await.unwrap();
+    store.delete(&other, Expected::Any).await.unwrap();
+    let log = store.query(Query::new().include_deleted()).await.unwrap();
+    let lane = restored.topic().lanes[0];
+    assert_eq!(restored.backend().restore(lane, &log).await.unwrap(), Position::new(6));
+    assert_eq!(restored.query(Query::new().include_deleted()).await.unwrap(), log);
+    let filter = StreamFilter { include_deleted: true, limit: 10, ..StreamFilter::default() };
+    let lives = |streams: Vec<annals::StreamInfo>| -> Vec<_> {
+        streams.into_iter().map(|stream| (stream.aggregate_id, stream.first_version, stream.deleted_at)).collect()
+    };
+    assert_eq!(lives(restored.streams(&filter).await.unwrap()), lives(store.streams(&filter).await.unwrap()));
+    let gap = restored.backend().restore(lane, &log[1..]).await.unwrap_err();
+    assert!(matches!(gap, Error::Gap { .. }));
+    store.close().await;
+    restored.close().await;
+    database.remove().await.unwrap();
+    copy.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_batch_is_decided_in_its_order() {
+    let database = fresh().await;
+    let (store, other) =
+        (database.open(&[("application_name", "annals_batch")]).await.unwrap(), database.open(&[]).await);
+    let (other, stream) = (other.unwrap(), stream());
+    // The lane is held until the first request waits for it: those behind it are committed together.
+    let mut holder = store.backend().session().await.unwrap();
+    holder.execute("BEGIN; SELECT 1 FROM lanes FOR NO KEY UPDATE").await.unwrap();
+    let append = |expected| store.append(&stream, expected, [event()]);
+    let free = async {
+        let waiting =
+            "SELECT 1 FROM pg_stat_activity WHERE application_name = 'annals_batch' AND wait_event_type = 'Lock'";
+        while sql(&other, waiting).await.is_empty() {}
+        holder.execute("ROLLBACK").await.unwrap();
+    };
+    let (first, second, third, deleted, late, ()) = tokio::join!(
+        append(Expected::NoStream),
+        append(Expected::exact(1)),
+        append(Expected::exact(1)),
+        store.delete(&stream, Expected::exact(2)),
+        append(Expected::Any),
+        free
+    );
+    assert_eq!(first.unwrap().position(), Position::new(1));
+    assert_eq!(second.unwrap().position(), Position::new(2));
+    assert!(matches!(third, Err(Error::Conflict { .. })));
+    assert_eq!(deleted.unwrap().position(), Position::new(3));
+    assert!(matches!(late, Err(Error::StreamDeleted { .. })));
+    assert!(store.read_stream(&stream).await.unwrap().is_empty());
+    store.close().await;
+    other.close().await;
+    database.remove().await.unwrap();
+}
+
+#[rstest]
+#[case::text(r#"{"k":"1"}"#, Some("s1"))]
+#[case::number(r#"{"k":1}"#, Some("n1"))]
+#[case::the_same_number(r#"{"k":10.0e-1}"#, Some("n1"))]
+#[case::nought(r#"{"k":-0.0}"#, Some("n0"))]
+#[case::truth(r#"{"k":true}"#, Some("btrue"))]
+#[case::null(r#"{"k":null}"#, Some("z"))]
+#[case::missing(r#"{"l":1}"#, None)]
+#[case::no_object("[1]", None)]
+#[case::array(r#"{"k":[1]}"#, None)]
+#[case::escaped_key(r#"{"\u006b":1}"#, Some("n1"))]
+#[case::pair_of_surrogates(r#"{"k":"\ud83d\ude00"}"#, Some("s😀"))]
+#[case::high_surrogate_alone(r#"{"k":"\ud83d"}"#, None)]
+#[case::low_surrogate_alone(r#"{"k":1,"l":"\ude00"}"#, None)]
+#[case::surrogates_the_wrong_way_round(r#"{"k":"\ude00\ud83d"}"#, None)]
+#[case::escaped_nul(r#"{"k":1,"l":"\u0000"}"#, None)]
+#[case::escaped_backslash(r#"{"k":"\\u0000"}"#, Some(r"s\u0000"))]
+#[case::number_beyond_all_types(r#"{"k":1e400000}"#, None)]
+#[tokio::test]
+async fn the_key_of_a_value_tells_types_apart(#[case] document: &str, #[case] expected: Option<&str>) {
+    let database = fresh().await;
+    let store = database.open(&[]).await.unwrap();
+    let found = sql(&store, &format!("SELECT annals_json_key('{document}', '{{k}}')")).await;
+    assert_eq!(found, [[expected.map(str::to_owned)]]);
+    store.close().await;
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_over_a_path_refuses_no_event() {
+    let database = fresh().await;
+    let store = database.open(&[]).await.unwrap();
+    let mut session = store.backend().session().await.unwrap();
+    session
+        .execute("CREATE INDEX probe ON events (lane_id, annals_json_key(data, ARRAY['k']), position)")
+        .await
+        .unwrap();
+    let long = "x".repeat(100_000);
+    for document in [format!(r#"{{"k":"{long}"}}"#), r#"{"k":"\u0000"}"#.to_owned(), r#"{"k":1e400000}"#.to_owned()] {
+        let event = NewEvent::new("Added", annals::Json::parse(document).unwrap().into()).unwrap();
+        store.append(&stream(), Expected::Any, [event]).await.unwrap();
+    }
+    let filter = JsonFilter::new("data.k", serde_json::Value::from(long)).unwrap();
+    assert_eq!(store.query(Query::new().json(filter)).await.unwrap().len(), 1);
+    store.close().await;
+    database.remove().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_of_several_events_with_tags_and_a_command_is_one_call() {
+    let database = fresh().await;
+    let store = database.open(&[("application_name", "annals_one_call")]).await.unwrap();
+    store.append(&stream(), Expected::Any, [event()]).await.unwrap();
+    let events = (0..3).map(|number| event().with_tags([format!("n:{number}"), "all".to_owned()]).unwrap());
+    let command = annals::Command::new(uuid::Uuid::now_v7()).with_type("add").unwrap();
+    let done = store.commit(Append::new().to(stream(), Expected::exact(1), events).command(command)).await.unwrap();
+    assert_eq!(done.positions, Some((Position::new(2), Position::new(4))));
+    let last = "SELECT query FROM pg_stat_activity WHERE application_name = 'annals_one_call' AND state = 'idle' \
+                AND query NOT LIKE '%set_config%'";
+    let other = database.open(&[]).await.unwrap();
+    let found = sql(&other, last).await;
+    assert!(found.iter().flatten().flatten().all(|query| query.starts_with("SELECT annals_append")), "{found:?}");
+    assert_eq!(store.query(Query::new().tags(["all"]).unwrap()).await.unwrap().len(), 3);
+    assert_eq!(store.query(Query::new().tags(["all", "n:2"]).unwrap()).await.unwrap()[0].position, Position::new(4));
+    store.close().await;
+    other.close().await;
+    database.remove().await.unwrap();
+}
