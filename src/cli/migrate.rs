@@ -64,7 +64,7 @@ enum Verb {
         /// sqlite, postgres or mssql.
         #[arg(long)]
         dialect: Dialect,
-        /// The directory; migrations/<dialect> without.
+        /// The directory; `migrations/DIALECT` without.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
         /// The schema that the names are qualified with on SQL Server.
@@ -75,7 +75,7 @@ enum Verb {
     New {
         /// What the migration does, such as `add_orders`.
         name: String,
-        /// The directory; migrations/<dialect of the URL> without.
+        /// The directory; `migrations/DIALECT`, after the URL, without.
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },

@@ -16,6 +16,7 @@ mod append;
 #[cfg(feature = "bench")]
 mod bench;
 mod completions;
+mod conformance;
 #[cfg(feature = "sqlite")]
 mod demo;
 mod export;
@@ -95,6 +96,8 @@ enum Verb {
     Health(health::Args),
     /// Count the events of each type.
     Stats(stats::Args),
+    /// Prove that a database keeps the contract.
+    Conformance(conformance::Args),
     /// List the topics of the database.
     Topic(topic::Args),
     /// Show what the store does, on real input, in a temporary file.
@@ -118,10 +121,12 @@ pub fn main() -> ExitCode {
         Err(error) => return Failure::from(error).report(false),
     };
     let json = cli.json;
+    // The suite has databases to remove, so it deals with Ctrl-C itself.
+    let interruptible = !matches!(cli.verb, Verb::Conformance(_));
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = run(cli) => outcome,
-            Ok(()) = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            Ok(()) = tokio::signal::ctrl_c(), if interruptible => Err(Failure::interrupted()),
         }
     });
     // A thread that still waits for standard input would keep the process alive.
@@ -145,6 +150,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Export(args) => export::run(args, &context).await,
         Verb::Health(args) => health::run(args, &context).await,
         Verb::Stats(args) => stats::run(args, &context).await,
+        Verb::Conformance(args) => conformance::run(args, &context).await,
         Verb::Topic(args) => topic::run(args, &context).await,
         #[cfg(feature = "sqlite")]
         Verb::Demo(args) => demo::run(args, &context).await,

@@ -22,6 +22,11 @@ pub(crate) fn events(total: Option<u64>) -> ProgressBar {
     }
 }
 
+/// A bar over the cases of the conformance suite.
+pub(crate) fn cases(total: u64) -> ProgressBar {
+    bar(ProgressBar::new(total), "{wide_bar} {human_pos} of {human_len} cases, {eta} left")
+}
+
 fn bar(bar: ProgressBar, template: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = bar.with_style(style);

@@ -20,14 +20,14 @@ pub(super) const CASES: &[Case] = cases![
     a_conflict_of_metadata_is_a_conflict: "8.4", "10.2";
     a_reused_command_is_no_conflict: "10.2";
     refusals_are_not_to_be_repeated_unchanged: "10.2";
-    messages_are_lower_case_without_a_full_stop: "10.4";
-    messages_name_what_was_wrong: "10.4";
+    messages_are_lower_case_without_a_full_stop: "10.3";
+    messages_name_what_was_wrong: "10.3";
     an_unknown_topic_is_an_error_that_names_the_known_ones: "1.1", "11.6" if Durable;
     an_unknown_option_is_an_error_that_names_the_choices: "11.6" if Durable;
     a_value_that_an_option_does_not_take_is_an_error: "11.6" if Durable;
     an_unknown_scheme_is_an_error_that_names_the_choices: "11.6";
-    the_error_of_a_url_hides_its_password: "10.4";
-    a_store_and_its_errors_hide_the_password: "10.4" if Durable;
+    the_error_of_a_url_hides_its_password: "10.3";
+    a_store_and_its_errors_hide_the_password: "10.3" if Durable;
 ];
 
 /// Provokes refusals of every kind that a single caller can meet.

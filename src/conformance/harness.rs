@@ -112,6 +112,12 @@ impl UrlHarness {
     pub fn new(url: &str, program: Option<PathBuf>) -> Result<Self> {
         Ok(Self { config: url.parse::<Config>()?.with_topic("default")?, program })
     }
+
+    /// Returns whether the databases are schemas of a server, and not files or memory of this process.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        self.config.scheme() != "sqlite"
+    }
 }
 
 #[async_trait]
@@ -178,7 +184,7 @@ fn remove_file(target: &str) -> Result<()> {
     if target == ":memory:" {
         return Ok(());
     }
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         let path = format!("{target}{suffix}");
         if Path::new(&path).exists() {
             std::fs::remove_file(&path).map_err(|error| Error::invalid("file", format!("{path:?}: {error}")))?;

@@ -51,7 +51,7 @@ mod together;
 
 pub use case::{Case, Failure, Need, Verdict};
 pub use harness::{Database, Fixture, Harness, UrlHarness};
-pub use run::{Report, Status, Summary, run, run_case, run_test};
+pub use run::{Report, Status, Summary, run, run_case, run_test, run_until};
 
 /// Every family of cases, in the order in which they are run.
 pub const FAMILIES: &[(&str, &[Case])] = &[

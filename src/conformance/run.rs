@@ -1,11 +1,14 @@
 //! Running cases, one by one or all of them.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
+use tokio::task::JoinSet;
 
 use super::case::{Case, Failure, Verdict};
-use super::harness::{Fixture, Harness};
+use super::harness::{Database, Fixture, Harness};
 
 /// How long one case may take.
 const CASE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -33,7 +36,7 @@ pub struct Report {
 }
 
 /// The counts of a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
     /// Cases whose checks held.
     pub passed: usize,
@@ -44,7 +47,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn count(&mut self, status: &Status) {
+    /// Counts a case.
+    pub fn count(&mut self, status: &Status) {
         match status {
             Status::Passed => self.passed += 1,
             Status::Failed(_) => self.failed += 1,
@@ -55,68 +59,102 @@ impl Summary {
 
 /// Runs the cases whose full names `wanted` accepts, `parallel` at a time, and reports each as it ends.
 ///
-/// Dropping the future stops the run; databases of cases that were under way then stay.
+/// Dropping the future stops the run; databases of cases that were under way then stay. [`run_until`] removes them.
 pub async fn run(
+    harness: &dyn Harness,
+    parallel: usize,
+    wanted: impl Fn(&str) -> bool,
+    on_report: impl FnMut(Report),
+) -> Summary {
+    run_until(std::future::pending(), harness, parallel, wanted, on_report).await
+}
+
+/// Runs cases like [`run`] until `stop` is ready: no case is begun then, and those that are under way are abandoned, not
+/// reported, and their databases removed.
+pub async fn run_until(
+    stop: impl Future<Output = ()> + Send,
     harness: &dyn Harness,
     parallel: usize,
     wanted: impl Fn(&str) -> bool,
     mut on_report: impl FnMut(Report),
 ) -> Summary {
+    let stop = stop.boxed().shared();
     let mut summary = Summary::default();
     let cases = super::cases().filter(|(name, _)| wanted(name));
     let mut reports = futures::stream::iter(cases)
-        .map(|(name, case)| async move {
-            let start = Instant::now();
-            let status = run_case(harness, case).await;
-            Report { name, status, duration: start.elapsed() }
+        .take_until(stop.clone())
+        .map(|(name, case)| {
+            let stop = stop.clone();
+            async move {
+                let start = Instant::now();
+                let status = attempt(harness, case, stop).await?;
+                Some(Report { name, status, duration: start.elapsed() })
+            }
         })
         .buffer_unordered(parallel.max(1));
     while let Some(report) = reports.next().await {
-        summary.count(&report.status);
-        on_report(report);
+        if let Some(report) = report {
+            summary.count(&report.status);
+            on_report(report);
+        }
     }
     summary
 }
 
 /// Runs one case on a fresh database.
 pub async fn run_case(harness: &dyn Harness, case: &'static Case) -> Status {
-    match attempt(harness, case).await {
-        Ok(status) => status,
-        Err(failure) => Status::Failed(failure.0),
+    attempt(harness, case, std::future::pending()).await.unwrap_or(Status::Skipped("it was abandoned"))
+}
+
+/// Runs a case on a fresh database, which is removed whatever becomes of the case; `None` where it was stopped.
+async fn attempt(harness: &dyn Harness, case: &'static Case, stop: impl Future<Output = ()>) -> Option<Status> {
+    let database = match harness.fresh().await {
+        Ok(database) => database,
+        Err(error) => return Some(Status::Failed(Failure::from(error).0)),
+    };
+    let status = run_on(&database, harness.program(), case, stop).await;
+    match database.remove().await {
+        // What a failed case leaves behind must not hide why it failed.
+        Err(error) if status == Some(Status::Passed) => Some(Status::Failed(Failure::from(error).0)),
+        _ => status,
     }
 }
 
-async fn attempt(harness: &dyn Harness, case: &'static Case) -> Result<Status, Failure> {
-    let database = harness.fresh().await?;
-    let store = database.open(&[]).await?;
-    let program = harness.program();
+async fn run_on(
+    database: &Arc<dyn Database>,
+    program: Option<PathBuf>,
+    case: &'static Case,
+    stop: impl Future<Output = ()>,
+) -> Option<Status> {
+    let store = match database.open(&[]).await {
+        Ok(store) => store,
+        Err(error) => return Some(Status::Failed(Failure::from(error).0)),
+    };
     let unmet = case.needs.iter().find_map(|need| need.unmet(store.capabilities(), program.is_some()));
     let status = if let Some(reason) = unmet {
-        Status::Skipped(reason)
+        Some(Status::Skipped(reason))
     } else {
-        let fixture = Fixture { store: store.clone(), database: database.clone(), program };
-        match judge(case, fixture).await {
-            Ok(()) => Status::Passed,
-            Err(failure) => Status::Failed(failure.0),
+        let fixture = Fixture { store: store.clone(), database: Arc::clone(database), program };
+        tokio::select! {
+            biased;
+            verdict = judge(case, fixture) => Some(verdict.map_or_else(|failure| Status::Failed(failure.0), |()| Status::Passed)),
+            () = stop => None,
         }
     };
     store.close().await;
-    let removed = database.remove().await;
-    // What a failed case leaves behind must not hide why it failed.
-    if status == Status::Passed {
-        removed?;
-    }
-    Ok(status)
+    status
 }
 
-/// Runs a case's checks in a task of their own, so that a panic or a hang is a failure like another.
+/// Runs a case's checks in a task of their own, so that a panic or a hang is a failure like another. The task ends with
+/// the future.
 async fn judge(case: &'static Case, fixture: Fixture) -> Verdict {
-    let checks = tokio::spawn((case.run)(fixture));
-    let abort = checks.abort_handle();
-    tokio::time::timeout(CASE_TIMEOUT, checks).await.unwrap_or_else(|_| {
-        abort.abort();
-        Ok(Err(Failure(format!("it did not end within {} s", CASE_TIMEOUT.as_secs()))))
-    })?
+    let mut checks = JoinSet::new();
+    checks.spawn((case.run)(fixture));
+    match tokio::time::timeout(CASE_TIMEOUT, checks.join_next()).await {
+        Ok(Some(verdict)) => verdict?,
+        Ok(None) => Err(Failure("it had no checks".to_owned())),
+        Err(_) => Err(Failure(format!("it did not end within {} s", CASE_TIMEOUT.as_secs()))),
+    }
 }
 
 /// Runs one case as a test: panics with the reason where it fails, and says aloud where it is skipped.

@@ -89,14 +89,15 @@ impl Connector {
     pub(super) async fn open(&self, purpose: Purpose) -> Result<PgConnection> {
         let mut first_error = None;
         for host in &self.hosts {
-            let opened = match tokio::time::timeout(self.connect_timeout, self.open_host(host, purpose)).await {
-                Ok(opened) => opened,
-                Err(_) => Err(unreachable_host(host, self.connect_timeout)),
-            };
+            let opened = tokio::time::timeout(self.connect_timeout, self.open_host(host, purpose)).await;
+            let opened = opened.unwrap_or_else(|_| {
+                let reason = format!("no answer within {} ms", self.connect_timeout.as_millis());
+                Err(Error::backend("postgres", "connect", ErrorClass::Reconnect, reason))
+            });
             match opened {
                 Ok((connection, in_recovery)) if self.hosts.len() == 1 || !in_recovery => return Ok(connection),
                 Ok(_) => tracing::debug!(host = host.get_host(), "the server is a standby"),
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => first_error = first_error.or(Some(with_address(host, error))),
             }
         }
         Err(first_error.unwrap_or_else(|| {
@@ -252,9 +253,18 @@ fn ssl_mode(mode: &str) -> Result<PgSslMode> {
     })
 }
 
-fn unreachable_host(host: &PgConnectOptions, limit: Duration) -> Error {
-    let reason = format!("{}:{} did not answer within {} ms", host.get_host(), host.get_port(), limit.as_millis());
-    Error::backend("postgres", "connect", ErrorClass::Reconnect, reason)
+/// Says which of the hosts an error comes from.
+fn with_address(host: &PgConnectOptions, error: Error) -> Error {
+    match error {
+        Error::Backend { backend, operation, class, source } => {
+            let reason = match host.get_socket() {
+                Some(folder) => format!("{}: {source}", folder.display()),
+                None => format!("{}:{}: {source}", host.get_host(), host.get_port()),
+            };
+            Error::backend(backend, operation, class, reason)
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]

@@ -75,29 +75,26 @@ impl Pool {
 
     /// Returns a connection: an idle one that still lives, or a new one.
     pub(super) async fn acquire(pool: &Arc<Self>) -> Result<Lease> {
-        let permit = match tokio::time::timeout(pool.wait, Arc::clone(&pool.permits).acquire_owned()).await {
-            Ok(permit) => permit.map_err(|_| Error::Closed)?,
-            Err(_) => {
-                let reason = format!(
-                    "no connection became free within {} ms: raise pool_max, or slow down",
-                    pool.wait.as_millis()
-                );
-                return Err(Error::backend("postgres", "connect", ErrorClass::Retry, reason));
-            }
-        };
+        let waited = tokio::time::timeout(pool.wait, Arc::clone(&pool.permits).acquire_owned()).await;
+        let permit = waited.map_err(|_| pool.exhausted())?.map_err(|_| Error::Closed)?;
         let head = pool.head.load(Ordering::Relaxed);
         let mut known = None;
         while let (None, Some(idle)) = (&known, pool.pop()) {
             known = idle.checked(head, pool.wait).await;
         }
-        let known = match known {
-            Some(known) => known,
-            None => {
-                let connection = pool.connector.open(Purpose::Store).await?;
-                Known { connection, answered: Some(Instant::now()), planned_at: head }
-            }
+        let known = if let Some(known) = known {
+            known
+        } else {
+            let connection = pool.connector.open(Purpose::Store).await?;
+            Known { connection, answered: Some(Instant::now()), planned_at: head }
         };
         Ok(Lease { known, trust: Trust { pool: Arc::clone(pool), kept: false }, _permit: permit })
+    }
+
+    fn exhausted(&self) -> Error {
+        let waited = self.wait.as_millis();
+        let reason = format!("no connection became free within {waited} ms: raise pool_max, or slow down");
+        Error::backend("postgres", "connect", ErrorClass::Retry, reason)
     }
 
     /// Notes how long the log is.
