@@ -39,6 +39,7 @@ pub mod limits;
 
 mod encode;
 mod lane;
+mod resend;
 mod writer;
 
 pub mod backend;

@@ -86,7 +86,9 @@ impl Store {
             return Err(Error::UnknownTopic { topic: config.topic().to_owned(), known: known.join(", ") });
         };
         let topic = topics.swap_remove(index);
-        let writers = topic.lanes.iter().map(|lane| Writer::start(Arc::clone(&backend), *lane)).collect();
+        // A lost connection is made good well before the callers' own deadline.
+        let patience = config.statement_timeout() / 2;
+        let writers = topic.lanes.iter().map(|lane| Writer::start(Arc::clone(&backend), *lane, patience)).collect();
         let inner = Inner {
             backend,
             topic,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -11,6 +12,7 @@ use crate::backend::{Backend, Request};
 use crate::error::{Error, ErrorClass, Result};
 use crate::limits;
 use crate::position::LaneId;
+use crate::resend;
 
 /// Bytes of requests that are encoded and wait, or are being committed.
 const QUEUED_BYTES: usize = 2 * limits::REQUEST_BYTES;
@@ -49,10 +51,10 @@ impl Drop for Place<'_> {
 }
 
 impl Writer {
-    /// Starts the writer of a lane.
-    pub(crate) fn start(backend: Arc<dyn Backend>, lane: LaneId) -> Self {
+    /// Starts the writer of a lane, which sends a batch again for as long as `patience` where the connection is lost.
+    pub(crate) fn start(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH_REQUESTS * 4);
-        let task = tokio::spawn(run(backend, lane, receiver));
+        let task = tokio::spawn(run(backend, lane, patience, receiver));
         Self {
             queue: std::sync::Mutex::new(Some(sender)),
             task: Mutex::new(Some(task)),
@@ -106,7 +108,7 @@ impl Drop for LeaveOnDrop<'_> {
     }
 }
 
-async fn run(backend: Arc<dyn Backend>, lane: LaneId, mut queue: mpsc::Receiver<Waiting>) {
+async fn run(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration, mut queue: mpsc::Receiver<Waiting>) {
     let mut held = None;
     loop {
         let next = match held.take() {
@@ -129,7 +131,7 @@ async fn run(backend: Arc<dyn Backend>, lane: LaneId, mut queue: mpsc::Receiver<
         batch.retain(|waiting| !waiting.answer.is_closed());
         let (requests, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
-        for (answer, outcome) in answers.into_iter().zip(commit(&*backend, lane, &requests).await) {
+        for (answer, outcome) in answers.into_iter().zip(commit(&*backend, lane, &requests, patience).await) {
             // A caller that is gone needs no answer.
             let _ = answer.send(outcome);
         }
@@ -137,11 +139,16 @@ async fn run(backend: Arc<dyn Backend>, lane: LaneId, mut queue: mpsc::Receiver<
 }
 
 /// Commits a batch; where all of it fails, halves it until the culprit alone gets the error.
-async fn commit(backend: &dyn Backend, lane: LaneId, batch: &[Arc<Request>]) -> Vec<Result<Appended>> {
+async fn commit(
+    backend: &dyn Backend,
+    lane: LaneId,
+    batch: &[Arc<Request>],
+    patience: Duration,
+) -> Vec<Result<Appended>> {
     let mut answers = Vec::with_capacity(batch.len());
     let mut parts = vec![batch];
     while let Some(part) = parts.pop() {
-        match backend.commit(lane, part).await {
+        match resend::commit(backend, lane, part, patience).await {
             Ok(outcomes) => answers.extend(outcomes),
             Err(error) if part.len() > 1 && is_the_data(&error) => {
                 let (front, back) = part.split_at(part.len() / 2);
@@ -160,7 +167,7 @@ async fn commit(backend: &dyn Backend, lane: LaneId, batch: &[Arc<Request>]) -> 
 
 /// Whether one request's data may be the reason why a batch failed.
 fn is_the_data(error: &Error) -> bool {
-    !matches!(error, Error::Backend { class: ErrorClass::Reconnect | ErrorClass::Ambiguous, .. } | Error::Closed)
+    !matches!(error, Error::Backend { class: ErrorClass::Reconnect, .. } | Error::Ambiguous { .. } | Error::Closed)
 }
 
 /// An error for each request of a batch that failed for one reason.

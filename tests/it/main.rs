@@ -6,6 +6,8 @@
 mod layout;
 mod support;
 
+#[cfg(feature = "postgres")]
+mod lost_answers;
 #[cfg(feature = "mssql")]
 mod mssql;
 #[cfg(feature = "postgres")]

@@ -89,14 +89,14 @@ impl Retries {
         Self { start: Instant::now(), limit: pool.connector.statement_timeout / 2, tries: 1 }
     }
 
-    /// Returns after a short time where the server rolled the transaction back because of others, unless that happened
-    /// too often or took too long; else returns the error.
+    /// Returns after a short time where nothing was carried out because of others or of a lost connection, unless that
+    /// happened too often or took too long; else returns the error.
     async fn pause(&mut self, error: Error) -> Result<()> {
-        let again = matches!(error, Error::Backend { class: ErrorClass::Retry, .. });
+        let again = matches!(error, Error::Backend { class: ErrorClass::Retry | ErrorClass::Reconnect, .. });
         if !again || self.tries == TRIES || self.start.elapsed() > self.limit {
             return Err(error);
         }
-        tracing::debug!(tries = self.tries, error = error.report(), "the server rolled a transaction back");
+        tracing::debug!(tries = self.tries, error = error.report(), "nothing was carried out: it is tried again");
         let jitter = u64::from(Uuid::new_v4().as_bytes()[0]) % (8 << self.tries);
         tokio::time::sleep(Duration::from_millis(jitter)).await;
         self.tries += 1;

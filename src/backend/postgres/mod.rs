@@ -17,7 +17,7 @@ use sqlx::postgres::PgConnection;
 use super::engine::Engine;
 use super::{Capabilities, Request, Session};
 use crate::append::Appended;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
 use crate::sql::{Dialect, FromRow, RowRead, Statement};
@@ -42,10 +42,11 @@ impl Engine for Postgres {
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
-        let mut lease = Pool::acquire(&self.pool).await?;
-        let found = convert::run(lease.connection(), &statement).await?;
-        lease.release();
-        Ok(found)
+        match self.fetch_once(&statement).await {
+            // An idle connection was dead. Its loss has the others checked before their next use.
+            Err(Error::Backend { class: ErrorClass::Reconnect, .. }) => self.fetch_once(&statement).await,
+            found => found,
+        }
     }
 
     async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
@@ -85,6 +86,13 @@ impl Engine for Postgres {
 }
 
 impl Postgres {
+    async fn fetch_once<T: FromRow>(&self, statement: &Statement) -> Result<Vec<T>> {
+        let mut lease = Pool::acquire(&self.pool).await?;
+        let found = convert::run(lease.connection(), statement).await?;
+        lease.release();
+        Ok(found)
+    }
+
     /// Runs a write on a task of its own, so that it comes to its end where the caller drops its future; bounded, so
     /// that a server that no longer answers does not hold it for ever.
     async fn to_the_end<T: Send + 'static>(
@@ -97,9 +105,9 @@ impl Postgres {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => {
                 let reason = format!("the server did not answer within {} ms", limit.as_millis());
-                Err(Error::backend("postgres", operation, crate::ErrorClass::Ambiguous, reason))
+                Err(Error::backend("postgres", operation, ErrorClass::Ambiguous, reason))
             }
-            Err(panicked) => Err(Error::backend("postgres", operation, crate::ErrorClass::Ambiguous, panicked)),
+            Err(panicked) => Err(Error::backend("postgres", operation, ErrorClass::Ambiguous, panicked)),
         }
     }
 }
