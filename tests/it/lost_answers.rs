@@ -78,14 +78,19 @@ async fn a_request_that_is_sent_again_is_stored_once(
     if with_command {
         append = append.command(Command::new(Uuid::new_v4()));
     }
+    // The statements are prepared now, so that the next exchange with the server is the append itself.
+    store
+        .append(&Stream::new("cart", "cart-0").unwrap(), expected, [NewEvent::json("Added", &0).unwrap()])
+        .await
+        .unwrap();
     proxy.cut.store(point, Ordering::SeqCst);
     let outcome = store.commit(append).await.unwrap();
 
     assert_eq!(proxy.cut.load(Ordering::SeqCst), NOWHERE, "nothing was cut");
     let count = i64::try_from(events).unwrap();
-    assert_eq!(outcome.positions, Some((Position::new(1), Position::new(count))));
+    assert_eq!(outcome.positions, Some((Position::new(2), Position::new(count + 1))));
     assert_eq!((outcome.version(), outcome.duplicate), (Version::new(count), false));
-    assert_eq!(direct.query(Query::new()).await.unwrap().len(), events);
+    assert_eq!(direct.query(Query::new()).await.unwrap().len(), events + 1);
     store.close().await;
     direct.close().await;
     database.remove().await.unwrap();
