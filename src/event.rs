@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::json::Json;
 use crate::name;
 use crate::position::{LaneId, Position, Version};
@@ -115,6 +116,16 @@ impl Payload {
         match self {
             Self::Json(json) => Some(json),
             Self::Bytes { .. } => None,
+        }
+    }
+
+    /// Reads the stored form: JSON, or where there is a content type a JSON string of base64.
+    pub(crate) fn from_stored(data: Json, content_type: Option<String>) -> Result<Self> {
+        let Some(content_type) = content_type else { return Ok(Self::Json(data)) };
+        let text = data.as_str().trim_matches('"');
+        match base64::engine::general_purpose::STANDARD.decode(text) {
+            Ok(bytes) => Ok(Self::Bytes { content_type, bytes }),
+            Err(error) => Err(Error::backend("annals", "decode data", ErrorClass::Fatal, error)),
         }
     }
 

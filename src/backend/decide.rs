@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::request::{CommandWrite, EventWrite, Life, Request, StreamRule};
 use crate::append::Appended;
 use crate::error::{Error, Result};
+use crate::event::{Payload, RecordedEvent};
 use crate::position::{LaneId, Position, Version};
 
 /// What a lane holds of the things that a batch of requests asks about, read **after** the lane's lock was granted.
@@ -75,6 +76,36 @@ pub struct Placed<'a> {
     pub position: Position,
     /// Its place in its stream.
     pub version: Version,
+}
+
+impl Placed<'_> {
+    /// Returns the event as readers get it; for backends that keep events as they are.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] where bytes are not encoded as [`EventWrite::data`] says.
+    pub fn recorded(&self, lane: LaneId, now: DateTime<Utc>) -> Result<RecordedEvent> {
+        let event = self.event.clone();
+        Ok(RecordedEvent {
+            lane,
+            position: self.position,
+            event_id: event.event_id,
+            aggregate_id: self.stream.aggregate_id.clone(),
+            aggregate_type: self.stream.aggregate_type.clone(),
+            aggregate_version: self.version,
+            event_type: event.event_type,
+            event_version: event.event_version,
+            event_timestamp: now,
+            actor: event.actor,
+            actor_type: event.actor_type,
+            source: event.source,
+            causation_id: event.causation_id,
+            correlation_id: event.correlation_id,
+            payload: Payload::from_stored(event.data, event.content_type)?,
+            metadata: event.metadata,
+            tags: event.tags,
+            hash: Some(event.hash),
+        })
+    }
 }
 
 /// What happens to a stream's row.

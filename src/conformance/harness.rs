@@ -169,8 +169,9 @@ impl Database for UrlDatabase {
     }
 }
 
-/// Sets options of a URL, in the place of those that it has by the same names.
-fn with_options(url: &str, options: &[(&str, &str)]) -> String {
+/// Returns a URL with options set, in the place of those that it has by the same names; for [`Database::open`].
+#[must_use]
+pub fn with_options(url: &str, options: &[(&str, &str)]) -> String {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let name = |pair: &str| pair.split_once('=').map_or(String::new(), |(name, _)| name.to_owned());
     let kept = query.split('&').filter(|pair| !pair.is_empty() && !options.iter().any(|(set, _)| name(pair) == *set));

@@ -50,7 +50,7 @@ mod streams;
 mod together;
 
 pub use case::{Case, Failure, Need, Verdict};
-pub use harness::{Database, Fixture, Harness, UrlHarness};
+pub use harness::{Database, Fixture, Harness, UrlHarness, with_options};
 pub use run::{Report, Status, Summary, run, run_case, run_test, run_until};
 
 /// Every family of cases, in the order in which they are run.

@@ -56,6 +56,7 @@ async fn follow_writers(reader: &Store, writers: &[Store]) -> Verdict {
             let mut follower = Follower::default();
             let mut pages = 0;
             let outcome = loop {
+                tokio::task::yield_now().await;
                 let page = match reader.page(reader.lane("a"), &Query::new().after(follower.last), 200).await {
                     Ok(page) => page,
                     Err(error) => break Err(error.into()),
@@ -138,6 +139,7 @@ async fn a_large_request_shows_whole_or_not_at_all(f: &Fixture) -> Verdict {
         tokio::spawn(async move {
             let mut sizes = vec![0];
             while !stop.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
                 let head = store.heads().await?.first().map_or(0, |(_, head)| head.get());
                 let page = store.page(store.lane("a"), &Query::new(), 10_000).await?;
                 sizes.extend([head, page.head.get(), i64::try_from(page.events.len()).unwrap_or_default()]);
@@ -262,6 +264,7 @@ where
     let writer = tokio::spawn(write_until(f.store.clone(), 1, 200, Arc::clone(&stop)));
     let mut last = Position::ZERO;
     while last < Position::new(20) {
+        tokio::task::yield_now().await;
         last = check(last).await?;
     }
     stop.store(true, Ordering::Relaxed);

@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use base64::Engine as _;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -70,10 +69,7 @@ pub(crate) const EVENT_COLUMN_COUNT: usize = 19;
 impl FromRow for RecordedEvent {
     fn from_row(row: &impl RowRead) -> Result<Self> {
         let data = required(row.json(14)?)?;
-        let payload = match row.text(16)? {
-            None => Payload::Json(Json::trusted(data)),
-            Some(content_type) => Payload::Bytes { content_type, bytes: decode_bytes(&data)? },
-        };
+        let payload = Payload::from_stored(Json::trusted(data), row.text(16)?)?;
         let tags = match row.json(17)? {
             None => Vec::new(),
             Some(tags) => serde_json::from_str(&tags).map_err(|error| damaged(format!("tags: {error}")))?,
@@ -109,12 +105,6 @@ impl FromRow for crate::backend::EventPlace {
             hash: row.hash(2)?,
         })
     }
-}
-
-/// Decodes bytes that are kept as a base64 JSON string.
-fn decode_bytes(data: &str) -> Result<Vec<u8>> {
-    let text = data.trim_matches('"');
-    base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| damaged(format!("data: {error}")))
 }
 
 impl FromRow for crate::stream::StreamInfo {
