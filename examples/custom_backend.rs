@@ -445,5 +445,5 @@ async fn main() -> Result<()> {
 
 #[cfg(test)]
 mod suite {
-    annals::conformance_suite!(|| Some(super::Fresh));
+    annals::conformance_suite!(|| Some(crate::Fresh));
 }

@@ -57,6 +57,8 @@ pub mod bench;
 pub mod cli;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use backend::registry::register_backend;
 

@@ -35,6 +35,12 @@ impl Stream {
         })
     }
 
+    /// Makes a stream of names that are known to be right.
+    #[cfg(feature = "testing")]
+    pub(crate) fn unchecked(aggregate_type: &str, id: String) -> Self {
+        Self { aggregate_type: aggregate_type.to_owned(), id }
+    }
+
     /// Returns the category, `aggregate_type`.
     #[must_use]
     pub fn aggregate_type(&self) -> &str {

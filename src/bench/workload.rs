@@ -30,11 +30,17 @@ pub enum Workload {
     QueryType,
     /// 1,000 events by time.
     QueryTime,
+    /// 1,000 events in one request; [`Self::ReadStream1000`] is their query.
+    Append1000,
+    /// 10,000 events over 100 streams, 100 a request.
+    Append10000,
+    /// The events of one of those streams.
+    QueryAggregate,
 }
 
 impl Workload {
     /// Every workload.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::AppendSingle,
         Self::AppendBatch100,
         Self::AppendCallers8,
@@ -45,6 +51,9 @@ impl Workload {
         Self::ReadLog,
         Self::QueryType,
         Self::QueryTime,
+        Self::Append1000,
+        Self::Append10000,
+        Self::QueryAggregate,
     ];
 
     /// Returns the workload's name.
@@ -61,6 +70,9 @@ impl Workload {
             Self::ReadLog => "read_log",
             Self::QueryType => "query_type",
             Self::QueryTime => "query_time",
+            Self::Append1000 => "append_1000",
+            Self::Append10000 => "append_10000",
+            Self::QueryAggregate => "query_aggregate",
         }
     }
 
@@ -70,6 +82,12 @@ impl Workload {
             Self::ReadStream1000 | Self::ReadLog | Self::QueryType | Self::QueryTime => {
                 for stream in 0..thousands.max(10) {
                     contender.fill(&format!("filled-{stream}"), 1_000).await?;
+                }
+                Ok(())
+            }
+            Self::QueryAggregate => {
+                for stream in 0..100 {
+                    contender.fill(&format!("filled-{stream}"), 100).await?;
                 }
                 Ok(())
             }
@@ -100,6 +118,21 @@ impl Workload {
             Self::ReadLog => repeat(1, || contender.read_log()).await?,
             Self::QueryType => repeat(thousands * 10, || contender.query_type()).await?,
             Self::QueryTime => repeat(thousands * 10, || contender.query_time()).await?,
+            Self::Append1000 => {
+                let fill = async || contender.fill(&format!("bulk-{round}"), 1_000).await.map(|()| 1_000);
+                repeat(1, fill).await?
+            }
+            Self::Append10000 => {
+                let append = async || contender.append(1, 100, 100).await.map(|_| 10_000);
+                repeat(1, append).await?
+            }
+            Self::QueryAggregate => {
+                repeat(
+                    thousands * 100,
+                    || async move { contender.read_stream(&format!("filled-{}", round % 100)).await },
+                )
+                .await?
+            }
         };
         Ok((count as f64 / start.elapsed().as_secs_f64(), times))
     }

@@ -1,18 +1,18 @@
 //! Where cases run: fresh databases, and what a case gets of one.
 
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use uuid::Uuid;
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::NewEvent;
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
+use crate::testing::FreshDatabase;
 
 /// Gives each case a fresh database of the backend that is to be proved.
 #[async_trait]
@@ -108,7 +108,7 @@ impl UrlHarness {
     /// Uses the database of a URL.
     ///
     /// # Errors
-    /// [`Error::Url`] where the URL can't be used.
+    /// [`crate::Error::Url`] where the URL can't be used.
     pub fn new(url: &str, program: Option<PathBuf>) -> Result<Self> {
         Ok(Self { config: url.parse::<Config>()?.with_topic("default")?, program })
     }
@@ -123,17 +123,7 @@ impl UrlHarness {
 #[async_trait]
 impl Harness for UrlHarness {
     async fn fresh(&self) -> Result<Arc<dyn Database>> {
-        let name = format!("annals_t_{}", Uuid::new_v4().simple());
-        let config = self.config.clone().with_migrate(true);
-        let config = match config.scheme() {
-            "sqlite" if config.target() == ":memory:" => config,
-            "sqlite" => {
-                let target = format!("{}.{name}", config.target());
-                config.with_target(&target)
-            }
-            _ => config.with_option("schema", &name),
-        };
-        Ok(Arc::new(UrlDatabase { config, schema: name }))
+        Ok(Arc::new(FreshDatabase::of(self.config.clone())))
     }
 
     fn program(&self) -> Option<PathBuf> {
@@ -141,31 +131,18 @@ impl Harness for UrlHarness {
     }
 }
 
-#[derive(Debug)]
-struct UrlDatabase {
-    config: Config,
-    schema: String,
-}
-
 #[async_trait]
-impl Database for UrlDatabase {
+impl Database for FreshDatabase {
     async fn open(&self, options: &[(&str, &str)]) -> Result<Store> {
-        let url = with_options(&self.config.to_url(), options);
-        Store::connect(&url).await
+        Store::connect(&with_options(&self.url(), options)).await
     }
 
     fn url(&self) -> Option<String> {
-        Some(self.config.to_url())
+        Some(self.url())
     }
 
     async fn remove(&self) -> Result<()> {
-        if self.config.scheme() == "sqlite" {
-            return remove_file(self.config.target());
-        }
-        let backend = crate::backend::registry::open(&self.config).await?;
-        let removed = crate::migrate::remove_schema(&*backend, &self.schema).await;
-        backend.close().await;
-        removed
+        self.remove().await
     }
 }
 
@@ -178,18 +155,4 @@ pub fn with_options(url: &str, options: &[(&str, &str)]) -> String {
     let set = options.iter().map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
     let pairs: Vec<String> = kept.map(str::to_owned).chain(set).collect();
     format!("{base}?{}", pairs.join("&"))
-}
-
-/// Removes a SQLite database: the file, and what stands beside it while it is open.
-fn remove_file(target: &str) -> Result<()> {
-    if target == ":memory:" {
-        return Ok(());
-    }
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        let path = format!("{target}{suffix}");
-        if Path::new(&path).exists() {
-            std::fs::remove_file(&path).map_err(|error| Error::invalid("file", format!("{path:?}: {error}")))?;
-        }
-    }
-    Ok(())
 }

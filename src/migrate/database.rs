@@ -128,7 +128,7 @@ async fn drop_on_server(config: &Config, dialect: Dialect) -> Result<()> {
 }
 
 /// Removes a schema of a server with all that the event store has in it, for databases of tests.
-#[cfg(feature = "conformance")]
+#[cfg(feature = "testing")]
 pub(crate) async fn remove_schema(backend: &dyn Backend, schema: &str) -> Result<()> {
     use super::apply::Runner;
     use super::catalog::Catalog;

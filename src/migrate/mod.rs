@@ -34,7 +34,7 @@ use sql::Place;
 pub(crate) use batches::batches;
 pub use catalog::Catalog;
 pub(crate) use check::ensure;
-#[cfg(feature = "conformance")]
+#[cfg(feature = "testing")]
 pub(crate) use database::remove_schema;
 pub use database::{create_database, drop_database};
 pub use files::{create_files, generate};

@@ -194,7 +194,7 @@ impl Place<'_> {
     }
 
     /// Drops the bookkeeping.
-    #[cfg(feature = "conformance")]
+    #[cfg(feature = "testing")]
     pub(super) fn drop_bookkeeping(self) -> String {
         format!("DROP TABLE {}", self.bookkeeping())
     }
