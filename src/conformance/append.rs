@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = cases![
     a_refused_request_of_two_streams_stores_nothing: "3.1", "3.3";
     a_refused_request_uses_no_position: "1.6", "3.1";
     each_stream_has_versions_of_its_own: "1.5";
-    the_outcome_names_the_lane_of_the_stream: "3.8";
+    the_outcome_names_the_lane_of_the_stream: "1.2", "3.8";
     exact_holds_at_the_current_version: "3.2";
     exact_0_creates_a_stream: "3.2";
     no_stream_creates_a_stream: "3.2";

@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = cases![
     the_first_stream_in_conflict_is_named: "3.3", "3.6";
     another_category_is_told_before_the_version: "1.3", "3.3";
     a_conflict_leaves_other_streams_writable: "3.3";
-    a_refused_event_id_can_be_used_again: "3.1", "3.3";
+    a_refused_event_id_can_be_used_again: "3.1", "4.4";
     an_append_between_read_and_write_is_a_conflict: "3.2";
 ];
 

@@ -16,25 +16,25 @@ use crate::store::Store;
 use crate::stream::Expected;
 
 pub(super) const CASES: &[Case] = cases![
-    an_append_and_a_delete_that_race_for_a_version_do_not_both_win: "3.2", "3.4", "8";
-    an_append_and_a_delete_on_2_stores_do_not_both_win: "3.2", "3.10", "8" if Durable;
-    appends_that_race_with_a_delete_land_before_it_or_not_at_all: "3.4", "8";
-    one_of_16_racers_deletes_a_stream: "8";
-    one_of_16_racers_undeletes_a_stream: "8";
-    an_undelete_and_a_reuse_that_race_do_not_both_win: "8";
+    an_append_and_a_delete_that_race_for_a_version_do_not_both_win: "3.2", "3.4", "8.1";
+    an_append_and_a_delete_on_2_stores_do_not_both_win: "3.2", "3.10", "8.1" if Durable;
+    appends_that_race_with_a_delete_land_before_it_or_not_at_all: "3.4", "8.1";
+    one_of_16_racers_deletes_a_stream: "3.10", "8.1";
+    one_of_16_racers_undeletes_a_stream: "3.10", "8.1";
+    an_undelete_and_a_reuse_that_race_do_not_both_win: "3.10", "8.1", "8.3";
     one_of_16_racers_with_the_same_command_writes: "4.1", "4.2";
     one_of_64_racers_with_the_same_command_writes: "4.1", "4.2";
     one_of_64_racers_on_4_stores_with_the_same_command_writes: "4.1", "4.2", "3.10" if Durable;
     racers_with_one_command_for_two_requests_carry_out_one: "4.1", "4.2";
     one_of_16_racers_records_a_command_without_events: "4.2", "4.3";
-    one_of_16_racers_sets_the_metadata_of_a_version: "8";
-    racers_who_set_metadata_of_any_version_all_do: "8";
-    one_of_16_racers_on_4_stores_sets_the_metadata_of_a_version: "8", "3.10" if Durable;
-    snapshots_that_race_never_move_backwards: "7";
-    snapshots_that_race_on_4_stores_never_move_backwards: "7" if Durable;
-    racers_who_create_a_topic_get_the_same_one: "1";
-    racers_on_4_stores_who_create_a_topic_get_the_same_one: "1" if Durable;
-    topics_that_are_created_at_once_have_lanes_of_their_own: "1";
+    one_of_16_racers_sets_the_metadata_of_a_version: "8.4";
+    racers_who_set_metadata_of_any_version_all_do: "8.4";
+    one_of_16_racers_on_4_stores_sets_the_metadata_of_a_version: "3.10", "8.4" if Durable;
+    snapshots_that_race_never_move_backwards: "7.1";
+    snapshots_that_race_on_4_stores_never_move_backwards: "7.1" if Durable;
+    racers_who_create_a_topic_get_the_same_one: "1.1";
+    racers_on_4_stores_who_create_a_topic_get_the_same_one: "1.1" if Durable;
+    topics_that_are_created_at_once_have_lanes_of_their_own: "1.1", "1.2";
 ];
 
 /// Lets an append and a delete race for one version of a stream.

@@ -8,19 +8,19 @@ use crate::sql::Dialect;
 use crate::stream::Expected;
 
 pub(super) const CASES: &[Case] = cases![
-    an_update_of_an_event_is_refused: "2" if Sql;
-    an_update_of_any_column_is_refused: "2" if Sql;
-    an_update_that_changes_nothing_is_refused: "2" if Sql;
-    a_delete_of_an_event_is_refused: "2" if Sql;
-    a_delete_of_the_last_event_is_refused: "2" if Sql;
-    a_truncation_of_the_events_is_refused: "2" if Sql;
-    a_replacement_of_an_event_is_refused: "2" if Sql;
-    a_replacement_by_any_key_is_refused: "2" if Sql;
-    a_second_event_at_a_position_is_refused: "2" if Sql;
-    an_update_of_a_tag_is_refused: "2" if Sql;
-    a_delete_of_a_tag_is_refused: "2" if Sql;
-    a_truncation_of_the_tags_is_refused: "2" if Sql;
-    a_refused_change_leaves_the_store_usable: "2", "3.13" if Sql;
+    an_update_of_an_event_is_refused: "2.3" if Sql;
+    an_update_of_any_column_is_refused: "2.3" if Sql;
+    an_update_that_changes_nothing_is_refused: "2.3" if Sql;
+    a_delete_of_an_event_is_refused: "2.3" if Sql;
+    a_delete_of_the_last_event_is_refused: "2.3" if Sql;
+    a_truncation_of_the_events_is_refused: "2.3" if Sql;
+    a_replacement_of_an_event_is_refused: "2.3" if Sql;
+    a_replacement_by_any_key_is_refused: "2.3" if Sql;
+    a_second_event_at_a_position_is_refused: "1.6" if Sql;
+    an_update_of_a_tag_is_refused: "2.3" if Sql;
+    a_delete_of_a_tag_is_refused: "2.3" if Sql;
+    a_truncation_of_the_tags_is_refused: "2.3" if Sql;
+    a_refused_change_leaves_the_store_usable: "2.3" if Sql;
 ];
 
 /// Fills the log with five events with tags, runs statements that must be refused, and compares the log.

@@ -18,8 +18,8 @@ pub(super) const CASES: &[Case] = cases![
     a_repeated_tag_counts_once: "9.1";
     an_event_of_4_mib_is_kept: "9.1";
     an_event_beyond_4_mib_is_refused: "9.1", "9.2";
-    max_event_bytes_lowers_the_limit_of_an_event: "9.1", "11.5" if Durable;
-    max_event_bytes_raises_the_limit_of_an_event: "9.1", "11.5" if Durable;
+    max_event_bytes_lowers_the_limit_of_an_event: "9.1", "11.2" if Durable;
+    max_event_bytes_raises_the_limit_of_an_event: "9.1", "11.2" if Durable;
     data_metadata_and_tags_count_together: "9.1" if Durable;
     bytes_are_counted_before_they_are_encoded: "9.1" if Durable;
     a_request_of_10000_events_is_stored: "9.1";
@@ -27,9 +27,9 @@ pub(super) const CASES: &[Case] = cases![
     events_of_all_streams_of_a_request_count_together: "9.1", "9.2";
     a_request_beyond_64_mib_is_refused: "9.1", "9.2" if Durable;
     a_page_of_10000_rows_is_read: "9.1";
-    a_page_of_10001_rows_is_refused: "9.1";
+    a_page_of_10001_rows_is_refused: "9.1", "9.2";
     a_page_without_rows_is_refused: "9.1";
-    a_list_of_10001_streams_is_refused: "9.1";
+    a_list_of_10001_streams_is_refused: "9.1", "9.2";
     json_of_128_levels_is_kept: "2.5", "9.1";
     json_of_129_levels_is_refused: "9.1", "9.2";
     brackets_in_strings_are_no_levels: "9.1";

@@ -29,7 +29,7 @@ pub(super) const CASES: &[Case] = cases![
     what_was_acknowledged_is_read_at_once: "3.9", "5.1";
     what_was_acknowledged_is_read_by_other_stores_at_once: "3.9", "5.1" if Durable;
     the_head_is_never_ahead_of_what_can_be_read: "5.1", "3.7";
-    the_head_of_a_page_is_not_behind_its_events: "3.7", "6";
+    the_head_of_a_page_is_not_behind_its_events: "3.7", "6.2";
     the_head_never_moves_backwards: "5.1" if Durable;
     an_open_snapshot_of_another_session_delays_nobody: "5.4" if Durable, Sql;
     an_open_transaction_that_writes_elsewhere_delays_nobody: "5.4" if Durable, Sql;

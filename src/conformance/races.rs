@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = cases![
     racers_that_expect_any_version_all_land: "3.4";
     racers_on_4_stores_that_expect_any_version_all_land: "3.4", "3.10" if Durable;
     racers_that_expect_a_stream_to_exist_land_once_it_does: "3.2", "3.3";
-    racers_who_create_a_stream_of_two_categories_leave_it_with_one: "1", "3.2";
+    racers_who_create_a_stream_of_two_categories_leave_it_with_one: "1.3", "3.10";
     racers_who_write_two_streams_crosswise_do_not_block_each_other: "3.6", "3.10";
     racers_on_2_stores_who_write_two_streams_crosswise_do_not_block_each_other: "3.6", "3.10" if Durable;
     racers_who_guard_each_others_streams_do_not_both_win: "3.6";

@@ -17,16 +17,16 @@ use crate::stream::Expected;
 
 pub(super) const CASES: &[Case] = cases![
     events_are_there_after_closing_and_opening: "3.9" if Durable;
-    versions_and_positions_go_on_after_opening: "3.2", "5.1" if Durable;
+    versions_and_positions_go_on_after_opening: "1.5", "1.6", "3.9" if Durable;
     a_repeated_command_is_known_after_opening: "4.1", "4.3" if Durable;
     a_repeated_event_id_is_known_after_opening: "4.4" if Durable;
-    snapshots_are_there_after_opening: "7" if Durable;
-    deleted_streams_stay_deleted_after_opening: "8" if Durable;
-    metadata_is_there_after_opening: "8" if Durable;
-    the_topic_keeps_its_incarnation_after_opening: "1", "5.3" if Durable;
+    snapshots_are_there_after_opening: "3.9", "7.1" if Durable;
+    deleted_streams_stay_deleted_after_opening: "3.9", "8.2" if Durable;
+    metadata_is_there_after_opening: "3.9", "8.4" if Durable;
+    the_topic_keeps_its_incarnation_after_opening: "1.1", "1.8" if Durable;
     what_is_acknowledged_without_closing_is_there: "3.9" if Durable;
-    a_closed_store_takes_nothing: "3.13", "10";
-    closing_twice_is_harmless: "10";
+    a_closed_store_takes_nothing: "10.1";
+    closing_twice_is_harmless: "10.1";
     closing_answers_what_was_taken: "3.9", "3.13";
     opening_and_closing_many_times_loses_nothing: "3.9" if Durable;
 ];

@@ -32,8 +32,8 @@ pub(super) const CASES: &[Case] = cases![
     snapshots_leave_the_log_and_the_version: "7.3";
     snapshots_from_before_a_reuse_are_ignored: "8.3";
     a_snapshot_from_after_a_reuse_is_found: "7.1", "8.3";
-    a_deleted_stream_has_no_snapshots_to_read: "7.3", "8.2";
-    snapshots_show_again_after_undeletion: "7.1", "8.1";
+    a_deleted_stream_has_no_snapshots_to_read: "8.2";
+    snapshots_show_again_after_undeletion: "7.1", "8.2";
     snapshots_outlive_the_store: "7.1" if Durable;
 ];
 

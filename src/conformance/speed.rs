@@ -8,7 +8,7 @@ use crate::event::NewEvent;
 use crate::stream::Expected;
 
 pub(super) const CASES: &[Case] = cases![
-    a_thousand_events_of_a_stream_are_read_in_under_100_ms: "6";
+    a_thousand_events_of_a_stream_are_read_in_under_100_ms: "6.2";
 ];
 
 async fn a_thousand_events_of_a_stream_are_read_in_under_100_ms(f: &Fixture) -> Verdict {
