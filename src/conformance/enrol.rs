@@ -161,6 +161,7 @@ macro_rules! conformance_suite {
                 a_version_from_before_the_deletion_can_be_read
                 a_time_before_the_deletion_can_be_read
                 the_version_of_the_deletion_shows_nothing
+                a_version_from_before_a_reuse_can_be_read
                 marker_types_are_kept_for_the_store
             }
             metadata {
@@ -322,6 +323,17 @@ macro_rules! conformance_suite {
                 prefix_category_and_start_of_a_list_combine
                 heads_tell_the_last_position_of_each_lane
             }
+            topic {
+                a_topic_keeps_its_number_of_lanes
+                positions_and_versions_of_topics_are_their_own
+                what_one_topic_holds_no_other_shows
+                the_same_stream_has_a_category_in_each_topic
+                ids_of_commands_and_events_count_within_a_topic
+                a_condition_looks_at_its_own_topic_only
+                streams_of_two_lanes_in_one_request_are_refused
+                text_in_braces_keeps_streams_in_one_lane
+                each_lane_of_a_topic_has_positions_of_its_own
+            }
             races {
                 one_of_2_racers_for_a_version_wins
                 one_of_16_racers_for_a_version_wins
@@ -389,6 +401,16 @@ macro_rules! conformance_suite {
                 a_process_that_is_killed_while_it_writes_leaves_no_hole_and_no_half_request
                 an_import_that_was_killed_goes_on_where_it_stopped
             }
+            queue {
+                requests_sent_at_once_are_answered_as_if_one_after_the_other
+                requests_sent_at_once_see_each_others_events_and_commands
+                a_refused_request_leaves_alone_those_sent_with_it
+                a_request_whose_data_the_database_refuses_fails_alone
+                a_request_that_waits_can_be_taken_back
+                beyond_the_number_of_waiting_requests_the_answer_is_overloaded
+                a_writer_that_waits_for_the_lock_is_answered_at_its_deadline
+                the_lock_of_a_session_that_vanished_is_free
+            }
             order {
                 a_polling_reader_sees_contiguous_positions
                 a_polling_reader_of_another_store_sees_contiguous_positions
@@ -404,6 +426,7 @@ macro_rules! conformance_suite {
                 the_head_is_never_ahead_of_what_can_be_read
                 the_head_of_a_page_is_not_behind_its_events
                 the_head_never_moves_backwards
+                a_hole_in_the_log_is_answered_with_gap
                 an_open_snapshot_of_another_session_delays_nobody
                 an_open_transaction_that_writes_elsewhere_delays_nobody
             }
@@ -552,6 +575,7 @@ macro_rules! conformance_suite {
                 text_that_means_something_to_sql_is_kept
                 unicode_in_the_data_is_kept
                 metadata_is_kept_byte_for_byte
+                metadata_of_an_event_is_an_object
                 no_metadata_is_not_an_empty_object
                 bytes_are_kept_with_their_content_type
                 every_byte_is_kept
@@ -585,6 +609,7 @@ macro_rules! conformance_suite {
                 an_update_of_a_tag_is_refused
                 a_delete_of_a_tag_is_refused
                 a_truncation_of_the_tags_is_refused
+                no_verb_takes_an_event_away
                 a_refused_change_leaves_the_store_usable
             }
             raw {
@@ -625,6 +650,15 @@ macro_rules! conformance_suite {
                 a_snapshot_from_the_prompt_is_found_by_the_library
                 snapshots_from_the_prompt_never_move_backwards
                 the_prompt_finds_the_latest_snapshot
+            }
+            subscriptions {
+                a_new_subscription_stands_at_the_beginning
+                a_checkpoint_names_the_event_it_stands_at
+                a_checkpoint_never_moves_backwards
+                a_checkpoint_beyond_the_head_is_refused
+                a_checkpoint_of_no_subscription_is_refused
+                a_subscription_is_created_once
+                a_deleted_subscription_can_be_created_anew
             }
             reopen {
                 events_are_there_after_closing_and_opening

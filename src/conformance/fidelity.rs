@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::case::{Case, Failure, Verdict, cases, ensure_eq};
+use super::case::{Case, Failure, Verdict, cases, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::hash;
 use crate::json::Json;
@@ -23,6 +23,7 @@ pub(super) const CASES: &[Case] = cases![
     text_that_means_something_to_sql_is_kept: "2.5", "9.4";
     unicode_in_the_data_is_kept: "2.5", "9.4";
     metadata_is_kept_byte_for_byte: "2.5";
+    metadata_of_an_event_is_an_object: "2.5";
     no_metadata_is_not_an_empty_object: "2.5", "2.7";
     bytes_are_kept_with_their_content_type: "2.6";
     every_byte_is_kept: "2.6";
@@ -167,6 +168,13 @@ async fn metadata_is_kept_byte_for_byte(f: &Fixture) -> Verdict {
         ensure_eq!(event.metadata.as_ref().map(Json::as_str), Some(document), "metadata");
     }
     Ok(())
+}
+
+async fn metadata_of_an_event_is_an_object(f: &Fixture) -> Verdict {
+    for document in ["[]", "1", "null", "\"{}\"", " [{}]"] {
+        ensure_err!(f.event("Written")?.with_metadata(Json::parse(document)?), Error::Invalid { what: "metadata", .. });
+    }
+    through(f, f.event("Written")?.with_metadata(Json::parse(" {} ")?)?).await.map(drop)
 }
 
 async fn no_metadata_is_not_an_empty_object(f: &Fixture) -> Verdict {

@@ -1,9 +1,15 @@
 //! Contract section 2: nobody changes the log, from a SQL prompt neither.
 
+use uuid::Uuid;
+
 use super::case::{Case, Verdict, cases, ensure, ensure_eq};
 use super::harness::Fixture;
-use super::prompt::table;
+use super::prompt::{dialect, table};
+use crate::command::Command;
+use crate::json::Json;
+use crate::position::Version;
 use crate::read::Query;
+use crate::snapshot::NewSnapshot;
 use crate::sql::Dialect;
 use crate::stream::Expected;
 
@@ -20,6 +26,7 @@ pub(super) const CASES: &[Case] = cases![
     an_update_of_a_tag_is_refused: "2.3" if Sql;
     a_delete_of_a_tag_is_refused: "2.3" if Sql;
     a_truncation_of_the_tags_is_refused: "2.3" if Sql;
+    no_verb_takes_an_event_away: "8.2", "8.5";
     a_refused_change_leaves_the_store_usable: "2.3" if Sql;
 ];
 
@@ -39,10 +46,6 @@ async fn refused(f: &Fixture, statements: impl IntoIterator<Item = String>) -> V
         ensure_eq!(tagged, before, "the events with a tag after {statement}");
     }
     Ok(())
-}
-
-fn dialect(f: &Fixture) -> Dialect {
-    f.store.capabilities().sql.unwrap_or(Dialect::Sqlite)
 }
 
 async fn an_update_of_an_event_is_refused(f: &Fixture) -> Verdict {
@@ -197,6 +200,29 @@ async fn a_truncation_of_the_tags_is_refused(f: &Fixture) -> Verdict {
         Dialect::Mssql => format!("TRUNCATE TABLE {tags}"),
     };
     refused(f, [statement]).await
+}
+
+async fn no_verb_takes_an_event_away(f: &Fixture) -> Verdict {
+    let (store, stream) = (&f.store, f.filled("a", 3).await?);
+    let snapshot = NewSnapshot::new(stream.clone(), Version::new(2), Json::parse("{}")?);
+    let mut before = store.query(Query::new()).await?;
+    for step in 0..9 {
+        match step {
+            0 => drop(store.save_snapshot(&snapshot).await?),
+            1 => drop(store.set_metadata(&stream, None, Json::parse("{}")?).await?),
+            2 => drop(store.record_command(Command::new(Uuid::new_v4())).await?),
+            3 | 6 => drop(store.delete(&stream, Expected::Any).await?),
+            4 => drop(store.undelete(&stream, Expected::Any).await?),
+            5 => drop(store.prune_snapshots(&stream, Version::MAX).await?),
+            7 => drop(store.reuse(&stream, Expected::Any).await?),
+            _ => drop(store.append(&stream, Expected::Any, f.events(1)?).await?),
+        }
+        let log = store.query(Query::new()).await?;
+        ensure!(log.starts_with(&before), "step {step} took away or changed events: {before:?} became {log:?}");
+        before = log;
+    }
+    ensure_eq!(before.len(), 8, "events, the markers included");
+    Ok(())
 }
 
 async fn a_refused_change_leaves_the_store_usable(f: &Fixture) -> Verdict {

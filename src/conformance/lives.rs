@@ -42,6 +42,7 @@ pub(super) const CASES: &[Case] = cases![
     a_version_from_before_the_deletion_can_be_read: "6.4", "8.1";
     a_time_before_the_deletion_can_be_read: "6.4", "8.1";
     the_version_of_the_deletion_shows_nothing: "6.4", "8.1";
+    a_version_from_before_a_reuse_can_be_read: "6.4", "8.3";
     marker_types_are_kept_for_the_store: "8.1";
 ];
 
@@ -364,6 +365,17 @@ async fn the_version_of_the_deletion_shows_nothing(f: &Fixture) -> Verdict {
     ensure_eq!(shown(f, Query::stream("a").to_version(Version::new(3))).await?, [], "the same after the undeletion");
     let undeleted = shown(f, Query::stream("a").to_version(Version::new(4))).await?;
     ensure_eq!(undeleted.len(), 4, "events as of the undeletion");
+    Ok(())
+}
+
+async fn a_version_from_before_a_reuse_can_be_read(f: &Fixture) -> Verdict {
+    let stream = deleted(f, "a", 2).await?;
+    f.store.reuse(&stream, Expected::Any).await?;
+    f.store.append(&stream, Expected::Any, f.events(1)?).await?;
+    let first_life = shown(f, Query::stream("a").to_version(Version::new(2))).await?;
+    ensure_eq!(first_life, listed([(1, "Happened"), (2, "Happened")]), "events as of version 2");
+    let second_life = shown(f, Query::stream("a").to_version(Version::new(5))).await?;
+    ensure_eq!(second_life, listed([(4, marker::REUSED), (5, "Happened")]), "events as of version 5");
     Ok(())
 }
 

@@ -35,6 +35,7 @@ mod order;
 mod overview;
 mod paging;
 mod process;
+mod queue;
 mod races;
 mod raw;
 mod read;
@@ -46,8 +47,10 @@ mod time;
 
 mod prompt;
 mod streams;
+mod subscriptions;
 
 mod together;
+mod topic;
 
 pub use case::{Case, Failure, Need, Verdict};
 pub use harness::{Database, Fixture, Harness, UrlHarness, with_options};
@@ -71,10 +74,12 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("overview", overview::CASES),
     ("commands", commands::CASES),
     ("streams", streams::CASES),
+    ("topic", topic::CASES),
     ("races", races::CASES),
     ("contention", contention::CASES),
     ("boundary", boundary::CASES),
     ("process", process::CASES),
+    ("queue", queue::CASES),
     ("order", order::CASES),
     ("read", read::CASES),
     ("filter", filter::CASES),
@@ -85,6 +90,7 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("immutability", immutability::CASES),
     ("raw", raw::CASES),
     ("routines", routines::CASES),
+    ("subscriptions", subscriptions::CASES),
     ("reopen", reopen::CASES),
     ("cancel", cancel::CASES),
     ("connection", connection::CASES),

@@ -1,5 +1,7 @@
 //! What the families share that look at the tables from a SQL prompt.
 
+use chrono::{DateTime, Utc};
+
 use super::case::Failure;
 use super::harness::Fixture;
 use crate::backend::Session;
@@ -17,6 +19,56 @@ pub(super) fn table(fixture: &Fixture, name: &str) -> String {
     format!("[{schema}].[{name}]")
 }
 
+/// Returns the dialect that sessions speak.
+pub(super) fn dialect(fixture: &Fixture) -> Dialect {
+    fixture.store.capabilities().sql.unwrap_or(Dialect::Sqlite)
+}
+
+/// What a routine is called with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Argument<'a> {
+    Text(&'a str),
+    Number(i64),
+    Null,
+}
+
+/// Writes the call of a routine. A text argument is a literal, a number stands as it is.
+pub(super) fn call(fixture: &Fixture, routine: &str, arguments: &[(&str, Argument<'_>)]) -> String {
+    let dialect = dialect(fixture);
+    let (sign, equals) = if dialect == Dialect::Mssql { ("@", "=") } else { ("", "=>") };
+    let written = arguments.iter().map(|(name, argument)| {
+        let value = match argument {
+            Argument::Text(text) => literal(dialect, text),
+            Argument::Number(number) => number.to_string(),
+            Argument::Null => "NULL".to_owned(),
+        };
+        format!("{sign}{name} {equals} {value}")
+    });
+    let (name, arguments) = (table(fixture, routine), written.collect::<Vec<_>>().join(", "));
+    if dialect == Dialect::Mssql {
+        format!("EXEC {name} {arguments}")
+    } else {
+        format!("SELECT * FROM {name}({arguments})")
+    }
+}
+
+/// Puts a bare event of stream `a` into the log as the database lets anybody with a SQL prompt: at a position, with a
+/// version and a time of one's choice.
+pub(super) async fn put_event(fixture: &Fixture, position: i64, version: i64, time: DateTime<Utc>) -> Result<()> {
+    let (event_id, time) = match dialect(fixture) {
+        Dialect::Sqlite => ("randomblob(16)", time.timestamp_micros().to_string()),
+        Dialect::Postgres => ("gen_random_uuid()", format!("'{}'", time.to_rfc3339())),
+        Dialect::Mssql => ("NEWID()", format!("'{}'", time.format("%Y-%m-%dT%H:%M:%S%.6f"))),
+    };
+    let (events, lane) = (table(fixture, "events"), fixture.store.lane("a"));
+    let sql = format!(
+        "INSERT INTO {events} (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, \
+         event_type, event_timestamp, actor_type, source, data) VALUES ({lane}, {position}, {event_id}, 'a', 'thing', \
+         {version}, 'Happened', {time}, 'system', 'system', '{{}}')"
+    );
+    fixture.store.backend().session().await?.execute(&sql).await
+}
+
 /// Returns the only cell of a statement's only row.
 pub(super) async fn cell(session: &mut dyn Session, sql: &str) -> Result<String, Failure> {
     match &session.query(sql).await?[..] {
@@ -29,7 +81,7 @@ pub(super) async fn cell(session: &mut dyn Session, sql: &str) -> Result<String,
 }
 
 /// Writes a text as a literal.
-pub(super) fn literal(dialect: Dialect, text: &str) -> String {
+fn literal(dialect: Dialect, text: &str) -> String {
     let prefix = if dialect == Dialect::Mssql { "N" } else { "" };
     format!("{prefix}'{}'", text.replace('\'', "''"))
 }

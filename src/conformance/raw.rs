@@ -226,13 +226,14 @@ async fn the_view_of_statistics_agrees_with_the_store(f: &Fixture) -> Verdict {
     f.store.append(&f.stream("b")?, Expected::Any, [f.event("Ended")?]).await?;
     let mut session = f.store.backend().session().await?;
     let view = table(f, "event_statistics");
-    let found = session.query(&format!("SELECT event_type, events, streams FROM {view} ORDER BY event_type")).await?;
-    let known = f.store.statistics().await?;
-    let expected: Vec<Vec<Option<String>>> = known
-        .iter()
-        .map(|row| vec![Some(row.event_type.clone()), Some(row.events.to_string()), Some(row.streams.to_string())])
-        .collect();
-    ensure_eq!(found, expected, "rows of the view");
+    let columns = "event_type, events, streams, first_at, last_at";
+    let found = session.query(&format!("SELECT {columns} FROM {view} ORDER BY event_type")).await?;
+    for (row, known) in found.iter().zip(f.store.statistics().await?) {
+        let counts = [known.event_type, known.events.to_string(), known.streams.to_string()].map(Some);
+        ensure_eq!(row[..3], counts, "type, events and streams of the view");
+        let times = (time(row[3].as_ref())?, time(row[4].as_ref())?);
+        ensure_eq!(times, (Some(known.first_at), Some(known.last_at)), "first and last time of the view");
+    }
     ensure_eq!(found.len(), 2, "types");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::prompt::{literal, table};
+use super::prompt::{Argument, call, dialect};
 use super::together::{one_winner, sound_log, together};
 use crate::backend::Session;
 use crate::error::{Error, Result};
@@ -37,36 +37,6 @@ pub(super) const CASES: &[Case] = cases![
     snapshots_from_the_prompt_never_move_backwards: "2.2", "7.1" if Routines;
     the_prompt_finds_the_latest_snapshot: "2.2", "7.1" if Routines;
 ];
-
-fn dialect(f: &Fixture) -> Dialect {
-    f.store.capabilities().sql.unwrap_or(Dialect::Sqlite)
-}
-
-/// Writes the call of a routine. A text argument is a literal, a number stands as it is.
-fn call(f: &Fixture, routine: &str, arguments: &[(&str, Argument<'_>)]) -> String {
-    let dialect = dialect(f);
-    let written = |argument: Argument<'_>| match argument {
-        Argument::Text(text) => literal(dialect, text),
-        Argument::Number(number) => number.to_string(),
-        Argument::Null => "NULL".to_owned(),
-    };
-    let name = table(f, routine);
-    if dialect == Dialect::Mssql {
-        let arguments: Vec<String> =
-            arguments.iter().map(|(name, argument)| format!("@{name} = {}", written(*argument))).collect();
-        return format!("EXEC {name} {}", arguments.join(", "));
-    }
-    let arguments: Vec<String> =
-        arguments.iter().map(|(name, argument)| format!("{name} => {}", written(*argument))).collect();
-    format!("SELECT * FROM {name}({})", arguments.join(", "))
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Argument<'a> {
-    Text(&'a str),
-    Number(i64),
-    Null,
-}
 
 use Argument::{Null, Number, Text};
 

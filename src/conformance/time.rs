@@ -4,14 +4,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq};
 use super::harness::Fixture;
-use super::prompt::table;
+use super::prompt::put_event;
 use super::together::{close, sound_log, stores, together};
 use crate::append::Append;
 use crate::error::{Error, Result};
 use crate::event::{NewEvent, RecordedEvent};
 use crate::position::Version;
 use crate::read::Query;
-use crate::sql::Dialect;
 use crate::stream::{Expected, Stream};
 
 pub(super) const CASES: &[Case] = cases![
@@ -140,22 +139,8 @@ async fn times_never_go_back_under_races_of_4_stores(f: &Fixture) -> Verdict {
 async fn times_never_go_back_where_the_clock_did(f: &Fixture) -> Verdict {
     let tomorrow = (Utc::now() + TimeDelta::days(1)).timestamp_micros();
     let tomorrow = DateTime::from_timestamp_micros(tomorrow).unwrap_or_default();
-    let (event_id, time) = match f.store.capabilities().sql {
-        Some(Dialect::Sqlite) | None => ("randomblob(16)", tomorrow.timestamp_micros().to_string()),
-        Some(Dialect::Postgres) => ("gen_random_uuid()", format!("'{}'", tomorrow.to_rfc3339())),
-        Some(Dialect::Mssql) => ("NEWID()", format!("'{}'", tomorrow.format("%Y-%m-%dT%H:%M:%S%.6f"))),
-    };
     f.store.append(&f.stream("a")?, Expected::NoStream, f.events(1)?).await?;
-    let events = table(f, "events");
-    let mut session = f.store.backend().session().await?;
-    session
-        .execute(&format!(
-            "INSERT INTO {events} (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, \
-             event_type, event_timestamp, actor_type, source, data) VALUES ({}, 2, {event_id}, 'a', 'thing', 2, \
-             'Happened', {time}, 'system', 'system', '{{}}')",
-            f.store.lane("a")
-        ))
-        .await?;
+    put_event(f, 2, 2, tomorrow).await?;
     f.store.append(&f.stream("a")?, Expected::exact(2), f.events(1)?).await?;
     let log = sound_log(&f.store).await?;
     ensure_eq!(log.len(), 3, "events");

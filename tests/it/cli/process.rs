@@ -128,6 +128,19 @@ fn an_interrupt_ends_an_import_with_130_and_keeps_what_was_acknowledged() {
 }
 
 #[test]
+fn a_case_that_a_capability_rules_out_is_listed_with_the_reason() {
+    let annals = Annals::bare();
+    let lines = annals.json(["conformance", "sqlite::memory:", "--filter", "routines::"]);
+    let (summary, cases) = lines.split_last().unwrap();
+    assert_eq!(*summary, serde_json::json!({"passed": 0, "failed": 0, "skipped": cases.len()}));
+    assert!(!cases.is_empty());
+    for case in cases {
+        assert_eq!(case["status"], "skipped");
+        assert_eq!(case["reason"], "the engine has no functions or procedures");
+    }
+}
+
+#[test]
 fn the_demo_runs_on_real_input_and_times_a_thousand_events() {
     let annals = Annals::bare();
     let out = annals.ok(["demo"]);

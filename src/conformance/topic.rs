@@ -1,0 +1,183 @@
+//! Contract sections 1.1, 1.2 and 3.8: topics of one database are logs of their own, and lanes keep streams together.
+
+use futures::TryStreamExt;
+use uuid::Uuid;
+
+use super::case::{Case, Verdict, cases, ensure, ensure_eq, ensure_err};
+use super::harness::Fixture;
+use super::together::sound_log;
+use crate::append::{Append, Condition};
+use crate::command::Command;
+use crate::error::{Error, Result};
+use crate::event::NewEvent;
+use crate::json::Json;
+use crate::position::{Position, Version};
+use crate::read::{Query, StreamFilter};
+use crate::snapshot::{NewSnapshot, SnapshotQuery};
+use crate::store::Store;
+use crate::stream::{Expected, Stream};
+
+pub(super) const CASES: &[Case] = cases![
+    a_topic_keeps_its_number_of_lanes: "1.2";
+    positions_and_versions_of_topics_are_their_own: "1.1", "1.5", "1.6" if Durable;
+    what_one_topic_holds_no_other_shows: "1.1" if Durable;
+    the_same_stream_has_a_category_in_each_topic: "1.1", "1.3" if Durable;
+    ids_of_commands_and_events_count_within_a_topic: "4.1", "4.4" if Durable;
+    a_condition_looks_at_its_own_topic_only: "3.7" if Durable;
+    streams_of_two_lanes_in_one_request_are_refused: "3.8" if Durable;
+    text_in_braces_keeps_streams_in_one_lane: "3.8" if Durable;
+    each_lane_of_a_topic_has_positions_of_its_own: "1.6", "5.2", "6.1" if Durable;
+];
+
+/// Creates a topic with some lanes and opens it.
+async fn topic(f: &Fixture, name: &str, lanes: u16) -> Result<Store> {
+    f.store.backend().create_topic(name, lanes).await?;
+    f.database.open(&[("topic", name)]).await
+}
+
+async fn a_topic_keeps_its_number_of_lanes(f: &Fixture) -> Verdict {
+    let made = f.store.backend().create_topic("orders", 3).await?;
+    ensure_eq!((made.name.as_str(), made.lanes.len()), ("orders", 3), "name and lanes");
+    ensure_eq!(f.store.backend().create_topic("orders", 3).await?, made, "the topic, asked for again");
+    ensure_err!(f.store.backend().create_topic("orders", 4).await, Error::Invalid { .. });
+    let known = f.store.backend().topics().await?;
+    let names: Vec<&str> = known.iter().map(|topic| topic.name.as_str()).collect();
+    ensure_eq!(names, ["default", "orders"], "topics");
+    ensure!(known[0].incarnation != known[1].incarnation, "two topics have one incarnation");
+    Ok(())
+}
+
+async fn positions_and_versions_of_topics_are_their_own(f: &Fixture) -> Verdict {
+    let other = topic(f, "other", 1).await?;
+    f.filled("a", 3).await?;
+    let outcome = other.append(&f.stream("a")?, Expected::NoStream, f.events(2)?).await?;
+    ensure_eq!(outcome.positions, Some((Position::new(1), Position::new(2))), "positions in the other topic");
+    ensure_eq!(outcome.version(), Version::new(2), "version in the other topic");
+    f.store.append(&f.stream("a")?, Expected::exact(3), f.events(1)?).await?;
+    ensure_eq!((sound_log(&f.store).await?.len(), sound_log(&other).await?.len()), (4, 2), "events of the two logs");
+    other.close().await;
+    Ok(())
+}
+
+async fn what_one_topic_holds_no_other_shows(f: &Fixture) -> Verdict {
+    let other = topic(f, "other", 1).await?;
+    let (id, command) = (Uuid::new_v4(), Uuid::new_v4());
+    let event = f.event("Happened")?.with_id(id).with_tags(["t"])?;
+    f.store.commit(Append::new().to(f.stream("a")?, Expected::Any, [event]).command(Command::new(command))).await?;
+    f.store.save_snapshot(&NewSnapshot::new(f.stream("a")?, Version::new(1), Json::parse("1")?)).await?;
+    other.append(&f.stream("b")?, Expected::Any, f.events(1)?).await?;
+    for query in [Query::stream("a"), Query::new().tags(["t"])?, Query::new().causation(command)] {
+        ensure_eq!(other.query(query.clone()).await?, [], "events of the other topic that answer {query:?}");
+        ensure_eq!(f.store.query(query).await?.len(), 1, "events of the topic that wrote them");
+    }
+    ensure_eq!(other.query(Query::new()).await?.len(), 1, "events of the other log");
+    ensure_eq!((other.event(id).await?, other.stream("a").await?), (None, None), "event and stream");
+    ensure!(other.command(command).await?.is_none(), "the command is known");
+    ensure!(other.snapshot("a", SnapshotQuery::default()).await?.is_none(), "the snapshot is found");
+    let listed = other.streams(&StreamFilter { limit: 10, ..StreamFilter::default() }).await?;
+    ensure_eq!(listed.iter().map(|stream| stream.aggregate_id.as_str()).collect::<Vec<_>>(), ["b"], "streams");
+    ensure_eq!(other.statistics().await?.iter().map(|counts| counts.events).sum::<i64>(), 1, "events counted");
+    other.close().await;
+    Ok(())
+}
+
+async fn the_same_stream_has_a_category_in_each_topic(f: &Fixture) -> Verdict {
+    let other = topic(f, "other", 1).await?;
+    f.filled("a", 1).await?;
+    other.append(&Stream::new("person", "a")?, Expected::NoStream, f.events(1)?).await?;
+    ensure_err!(other.append(&f.stream("a")?, Expected::Any, f.events(1)?).await, Error::TypeMismatch { .. });
+    other.delete(&Stream::new("person", "a")?, Expected::Any).await?;
+    ensure!(f.store.exists("a").await?, "the deletion in the other topic hides the stream in this one");
+    other.close().await;
+    Ok(())
+}
+
+async fn ids_of_commands_and_events_count_within_a_topic(f: &Fixture) -> Verdict {
+    let other = topic(f, "other", 1).await?;
+    let (id, command) = (Uuid::new_v4(), Uuid::new_v4());
+    let request = |stream: &str| -> Result<Append> {
+        let event = f.event("Happened")?.with_id(id);
+        Ok(Append::new().to(f.stream(stream)?, Expected::NoStream, [event]).command(Command::new(command)))
+    };
+    f.store.commit(request("a")?).await?;
+    // Within the topic, another stream under these ids is refused.
+    ensure_err!(f.store.commit(request("b")?).await, Error::CommandReused { .. });
+    ensure!(!other.commit(request("b")?).await?.duplicate, "the command counts as decided in the other topic");
+    ensure_eq!(other.event(id).await?.map(|event| event.aggregate_id), Some("b".to_owned()), "stream of the event");
+    other.close().await;
+    Ok(())
+}
+
+async fn a_condition_looks_at_its_own_topic_only(f: &Fixture) -> Verdict {
+    let other = topic(f, "other", 1).await?;
+    f.store.append(&f.stream("a")?, Expected::Any, [f.event("Opened")?.with_tags(["user:1"])?]).await?;
+    let request = || -> Result<Append> {
+        let condition = Condition::after(Position::ZERO).or(["Opened"], ["user:1"])?;
+        Ok(Append::new().to(f.stream("b")?, Expected::Any, f.events(1)?).condition(condition))
+    };
+    ensure_err!(f.store.commit(request()?).await, Error::ConditionFailed { .. });
+    other.commit(request()?).await?;
+    other.close().await;
+    Ok(())
+}
+
+/// Returns the ids of two streams that lie in different lanes.
+fn apart(store: &Store) -> Result<(String, String)> {
+    let ids: Vec<String> = (0..64).map(|number| format!("s{number}")).collect();
+    let second = ids.iter().find(|id| store.lane(id) != store.lane(&ids[0]));
+    second.map(|second| (ids[0].clone(), second.clone())).ok_or_else(|| Error::invalid("lane", "64 streams lie in one"))
+}
+
+async fn streams_of_two_lanes_in_one_request_are_refused(f: &Fixture) -> Verdict {
+    let store = topic(f, "wide", 4).await?;
+    let (first, second) = apart(&store)?;
+    let written = Append::new().to(f.stream(&first)?, Expected::Any, f.events(1)?);
+    let both = written.clone().to(f.stream(&second)?, Expected::Any, f.events(1)?);
+    ensure_err!(store.commit(both).await, Error::CrossLane { first: ref one, second: ref two }
+        if (one, two) == (&first, &second));
+    let guarded = written.clone().guard(f.stream(&second)?, Expected::NoStream);
+    ensure_err!(store.commit(guarded).await, Error::CrossLane { .. });
+    ensure!(!store.exists(&first).await?, "a refused request was stored");
+    store.commit(written).await?;
+    store.close().await;
+    Ok(())
+}
+
+async fn text_in_braces_keeps_streams_in_one_lane(f: &Fixture) -> Verdict {
+    let store = topic(f, "wide", 4).await?;
+    for number in 0..8 {
+        let [one, other] = ["order", "stock"].map(|kind| format!("{kind}-{{{number}}}"));
+        let append = Append::new().to(f.stream(&one)?, Expected::NoStream, f.events(1)?).to(
+            f.stream(&other)?,
+            Expected::NoStream,
+            f.events(1)?,
+        );
+        let outcome = store.commit(append).await?;
+        ensure_eq!(outcome.lane, store.lane(&one), "lane of the outcome");
+        ensure_eq!(store.lane(&other), store.lane(&one), "lanes of the two streams");
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn each_lane_of_a_topic_has_positions_of_its_own(f: &Fixture) -> Verdict {
+    let store = topic(f, "wide", 4).await?;
+    for number in 0..32 {
+        let stream = f.stream(&format!("s{}", number % 16))?;
+        store.append(&stream, Expected::Any, [NewEvent::json("Happened", &number)?]).await?;
+    }
+    let events: Vec<_> = store.read(Query::new()).try_collect().await?;
+    ensure_eq!(events.len(), 32, "events of all lanes");
+    for event in &events {
+        ensure_eq!(store.event(event.event_id).await?.as_ref(), Some(event), "event that its id finds");
+    }
+    let heads = store.heads().await?;
+    ensure_eq!(heads.len(), 4, "heads");
+    for (lane, head) in heads {
+        let positions: Vec<i64> =
+            events.iter().filter(|event| event.lane == lane).map(|event| event.position.get()).collect();
+        ensure_eq!(positions, (1..=head.get()).collect::<Vec<i64>>(), "positions of lane {lane}");
+    }
+    store.close().await;
+    Ok(())
+}
