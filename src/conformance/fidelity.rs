@@ -159,6 +159,7 @@ async fn unicode_in_the_data_is_kept(f: &Fixture) -> Verdict {
 async fn metadata_is_kept_byte_for_byte(f: &Fixture) -> Verdict {
     let documents = [
         "{}",
+        r#"{ "b": 0.10, "a": 1 }"#,
         r#"{ "z":0.10, "a":1e400 , "a":"\u0000" }"#,
         r#"{"t":"\ud800","deep":{"b":[],"a":{}}}"#,
         "{\"?\":\"{s}\",\"日\":\"🙂\"}",

@@ -257,7 +257,7 @@ async fn many_paused_reads_hold_no_connection(f: &Fixture) -> Verdict {
 }
 
 async fn lists_of_streams_come_in_pages(f: &Fixture) -> Verdict {
-    for number in 0..7 {
+    for number in (0..7).rev() {
         f.store.append(&f.stream(&format!("s{number}"))?, Expected::NoStream, f.events(1)?).await?;
     }
     let mut filter = StreamFilter { limit: 3, ..StreamFilter::default() };

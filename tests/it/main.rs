@@ -22,3 +22,5 @@ mod sqlite;
 mod cli;
 #[cfg(feature = "sqlite")]
 mod migrations;
+#[cfg(feature = "sqlite")]
+mod saboteurs;

@@ -1,0 +1,103 @@
+//! The promises that saboteurs break, one each.
+
+/// What a saboteur does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Honest,
+    /// Takes every expected version for `Any`.
+    IgnoresExpectedVersion,
+    /// Checks that the slot after the expected version is free, not that the version is current.
+    ChecksTheSlot,
+    /// Reads what decides before the lock is granted: locks and decides in one statement.
+    DecidesBeforeTheLock,
+    /// Makes `Any` conflict when others write.
+    AnyConflicts,
+    /// Stores the streams of a request one by one.
+    StoresStreamByStream,
+    /// Does not check the streams that a request only guards.
+    IgnoresGuards,
+    /// Does not check requests without events.
+    IgnoresAssertions,
+    /// Names the expected version as the actual one.
+    NamesTheWrongVersion,
+    /// Lets a stream change its category.
+    LetsTypesChange,
+    /// Acknowledges requests of a large batch without storing the last.
+    LosesTheLastOfABatch,
+    /// Gives the answers of a batch to the wrong callers.
+    SwapsAnswers,
+    /// Lets one request's error fail the whole batch.
+    FailsTheWholeBatch,
+    /// Ignores append conditions.
+    IgnoresConditions,
+    /// Ignores the tags of a condition.
+    IgnoresConditionTags,
+    /// Ignores the types of a condition.
+    IgnoresConditionTypes,
+    /// Does not look up commands.
+    ForgetsCommands,
+    /// Remembers commands in memory only.
+    RemembersCommandsInMemory,
+    /// Takes a command's id for its request.
+    IgnoresRequestHash,
+    /// Records a command whose request failed.
+    RecordsFailedCommands,
+    /// Does not say that an outcome is a repetition's.
+    HidesRepetition,
+    /// Stores an event again under another id.
+    RenamesDuplicateEvents,
+    /// Shows position n + 1 before n: a sequence that is taken at insert and seen at commit.
+    NaiveSequence,
+    /// Shows an event to other stores only some time after it was acknowledged.
+    ShowsLate,
+    /// Numbers the events of a filtered read anew.
+    CountsPositionsByRead,
+    /// Reads the head after the events.
+    ReadsTheHeadLast,
+    /// Applies the limit before the filter.
+    LimitsBeforeFiltering,
+    /// Does not say how far a filtered page has looked.
+    HidesHowFarItLooked,
+    /// Takes `after` for inclusive.
+    AfterIsInclusive,
+    /// Takes `until` for exclusive.
+    UntilIsExclusive,
+    /// Reads forward only.
+    IgnoresDirection,
+    /// Takes the end of a time range for inclusive.
+    TimeRangeIsInclusive,
+    /// Cuts times to milliseconds.
+    CutsMicroseconds,
+    /// Lets the clock go backwards.
+    ClockGoesBackwards,
+    /// Takes tags for OR-ed.
+    MatchesAnyTag,
+    /// Ignores the filter by actor.
+    IgnoresActor,
+    /// Parses data and writes it anew.
+    ReformatsData,
+    /// Parses metadata and writes it anew.
+    ReformatsMetadata,
+    /// Takes absent metadata for an empty object.
+    InventsMetadata,
+    /// Takes bytes for text.
+    ForgetsContentType,
+    /// Loses an event's tags.
+    LosesTags,
+    /// Compares names without their case.
+    FoldsCase,
+    /// Takes a prefix for a LIKE pattern.
+    PrefixIsAPattern,
+    /// Takes the streams of a page in the order of their creation.
+    ListsInOrderOfCreation,
+    /// Shows deleted streams.
+    ShowsDeletedStreams,
+    /// Shows what a reused stream held before.
+    ShowsWhatWasReused,
+    /// Saves older snapshots over newer ones.
+    SnapshotsMoveBackwards,
+    /// Returns snapshots of another schema.
+    IgnoresSnapshotSchema,
+    /// Sets metadata whatever its version.
+    IgnoresMetadataVersion,
+}
