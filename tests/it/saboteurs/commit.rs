@@ -20,6 +20,7 @@ pub async fn commit(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -
         Fault::RecordsFailedCommands => record_failed(saboteur, lane, batch).await,
         Fault::NaiveSequence => hide::commit_out_of_order(saboteur, lane, batch).await,
         Fault::ShowsLate => hide::show_late(saboteur, lane, batch).await,
+        Fault::LosesTheLastOfABatch => lose_the_last(saboteur, lane, batch).await,
         _ => {
             let mut spoiled = Vec::with_capacity(batch.len());
             for request in batch {
@@ -27,46 +28,22 @@ pub async fn commit(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -
                 request::spoil(saboteur, lane, &mut request).await?;
                 spoiled.push(Arc::new(request));
             }
-            let last = saboteur.fault == Fault::LosesTheLastOfABatch && spoiled.len() > 4;
-            let lost = if last { spoiled.pop() } else { None };
             let mut answers = saboteur.inner.commit(lane, &spoiled).await?;
-            if lost.is_some() {
-                answers.extend(answers.iter().flatten().next().cloned().map(Ok));
-            }
-            Ok(answer(saboteur.fault, batch, answers))
+            spoil_answers(saboteur.fault, &mut answers);
+            Ok(answers)
         }
     }
 }
 
 /// Changes the answers of a batch.
-fn answer(fault: Fault, batch: &[Arc<Request>], mut answers: Vec<Result<Appended>>) -> Vec<Result<Appended>> {
+fn spoil_answers(fault: Fault, answers: &mut [Result<Appended>]) {
     match fault {
-        Fault::SwapsAnswers => {
-            if answers.len() > 1 {
-                answers.rotate_left(1);
-            }
-        }
-        Fault::FailsTheWholeBatch => {
-            if answers.iter().any(Result::is_err) {
-                let reason = || Error::invalid("batch", "another request of it failed");
-                return batch
-                    .iter()
-                    .map(|_| Err(reason()))
-                    .enumerate()
-                    .map(
-                        |(index, failed)| {
-                            if batch.len() == 1 {
-                                std::mem::replace(&mut answers[index], Err(reason()))
-                            } else {
-                                failed
-                            }
-                        },
-                    )
-                    .collect();
-            }
+        Fault::SwapsAnswers => answers.rotate_left(usize::from(answers.len() > 1)),
+        Fault::FailsTheWholeBatch if answers.len() > 1 && answers.iter().any(Result::is_err) => {
+            answers.fill_with(|| Err(Error::invalid("batch", "another request of it failed")));
         }
         Fault::NamesTheWrongVersion => {
-            for answer in &mut answers {
+            for answer in answers {
                 if let Err(Error::Conflict { expected: Expected::Exact(version), actual, .. }) = answer {
                     *actual = *version;
                 }
@@ -75,7 +52,16 @@ fn answer(fault: Fault, batch: &[Arc<Request>], mut answers: Vec<Result<Appended
         Fault::HidesRepetition => answers.iter_mut().flatten().for_each(|outcome| outcome.duplicate = false),
         _ => {}
     }
-    answers
+}
+
+/// Stores all of a large batch but its last request, and acknowledges that one as it does the first.
+async fn lose_the_last(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+    let kept = if batch.len() > 4 { batch.len() - 1 } else { batch.len() };
+    let mut answers = saboteur.inner.commit(lane, &batch[..kept]).await?;
+    if let Some(first) = answers.iter().flatten().next().cloned().filter(|_| kept < batch.len()) {
+        answers.push(Ok(first));
+    }
+    Ok(answers)
 }
 
 /// Decides the expected versions over what is stored now, and commits later as if nothing had been expected.

@@ -3,7 +3,6 @@
 /// What a saboteur does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    Honest,
     /// Takes every expected version for `Any`.
     IgnoresExpectedVersion,
     /// Checks that the slot after the expected version is free, not that the version is current.
@@ -26,7 +25,7 @@ pub enum Fault {
     LosesTheLastOfABatch,
     /// Gives the answers of a batch to the wrong callers.
     SwapsAnswers,
-    /// Lets one request's error fail the whole batch.
+    /// Tells a whole batch that it failed where one request of it did.
     FailsTheWholeBatch,
     /// Ignores append conditions.
     IgnoresConditions,

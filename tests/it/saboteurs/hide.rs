@@ -25,21 +25,21 @@ pub async fn commit_out_of_order(
     lane: LaneId,
     batch: &[Arc<Request>],
 ) -> Result<Vec<Result<Appended>>> {
-    let (answers, late) = commit_hidden(saboteur, lane, batch, usize::from(batch.len() > 1)).await?;
-    if !late.is_empty() {
+    let (answers, unseen) = commit_hidden(saboteur, lane, batch, usize::from(batch.len() > 1)).await?;
+    if !unseen.is_empty() {
         tokio::time::sleep(LATE).await;
-        saboteur.hidden.write().await.retain(|(position, _)| !late.contains(position));
+        saboteur.hidden.write().await.retain(|(position, _)| !unseen.contains(position));
     }
     Ok(answers)
 }
 
 /// Acknowledges a batch, and shows it to other stores later, as a replica does that lags.
 pub async fn show_late(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-    let (answers, late) = commit_hidden(saboteur, lane, batch, batch.len()).await?;
+    let (answers, unseen) = commit_hidden(saboteur, lane, batch, batch.len()).await?;
     let hidden = Arc::clone(&saboteur.hidden);
     tokio::spawn(async move {
         tokio::time::sleep(LATE).await;
-        hidden.write().await.retain(|(position, _)| !late.contains(position));
+        hidden.write().await.retain(|(position, _)| !unseen.contains(position));
     });
     Ok(answers)
 }
@@ -54,12 +54,10 @@ async fn commit_hidden(
     let mut hidden = saboteur.hidden.write().await;
     let answers = saboteur.inner.commit(lane, batch).await?;
     let stored = answers.iter().take(first).flatten().filter(|outcome| !outcome.duplicate);
-    let late: Vec<i64> = stored
-        .filter_map(|outcome| outcome.positions)
-        .flat_map(|(first, last)| first.get()..=last.get())
-        .collect();
-    hidden.extend(late.iter().map(|position| (*position, saboteur.number)));
-    Ok((answers, late))
+    let unseen: Vec<i64> =
+        stored.filter_map(|outcome| outcome.positions).flat_map(|(first, last)| first.get()..=last.get()).collect();
+    hidden.extend(unseen.iter().map(|position| (*position, saboteur.number)));
+    Ok((answers, unseen))
 }
 
 /// Reads a page without what is hidden.

@@ -13,6 +13,11 @@ pub async fn read(saboteur: &Saboteur, lane: LaneId, query: &Query, rows: usize)
     let mut asked = query.clone();
     if let Some(range) = &mut asked.stream {
         range.aggregate_id = saboteur.fold(&range.aggregate_id);
+        if matches!(saboteur.fault, Fault::ShowsDeletedStreams | Fault::ShowsWhatWasReused) {
+            let stream = saboteur.inner.stream(lane, &range.aggregate_id).await?;
+            let deleted = stream.is_some_and(|stream| stream.deleted_at.is_some());
+            asked.include_deleted |= deleted == (saboteur.fault == Fault::ShowsDeletedStreams);
+        }
     }
     spoil(saboteur.fault, &mut asked);
     let mut page = match saboteur.fault {
@@ -57,8 +62,6 @@ fn spoil(fault: Fault, query: &mut Query) {
         Fault::IgnoresDirection => query.direction = Direction::Forward,
         Fault::TimeRangeIsInclusive => query.to = query.to.map(|time| time + TimeDelta::microseconds(1)),
         Fault::IgnoresActor => query.actor = None,
-        Fault::ShowsDeletedStreams => query.include_deleted = true,
-        Fault::ShowsWhatWasReused => query.include_deleted = true,
         _ => {}
     }
 }

@@ -84,10 +84,8 @@ fn spoil_command(fault: Fault, request: &mut Request) {
 async fn spoil_events(saboteur: &Saboteur, lane: LaneId, request: &mut Request) -> Result<()> {
     for event in &mut request.events {
         match saboteur.fault {
-            Fault::RenamesDuplicateEvents => {
-                if event.id_given && saboteur.inner.event(lane, event.event_id).await?.is_some() {
-                    event.event_id = Uuid::now_v7();
-                }
+            Fault::RenamesDuplicateEvents if saboteur.inner.event(lane, event.event_id).await?.is_some() => {
+                event.event_id = Uuid::now_v7();
             }
             Fault::ReformatsData if event.content_type.is_none() => event.data = reformat(&event.data),
             Fault::ReformatsMetadata => event.metadata = event.metadata.as_ref().map(reformat),
