@@ -10,6 +10,7 @@ use super::together::{Follower, close, events_of, sound_log, stores, together};
 use crate::append::Appended;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
+use crate::limits::PAGE_ROWS;
 use crate::position::Position;
 use crate::read::Query;
 use crate::sql::Dialect;
@@ -36,10 +37,16 @@ pub(super) const CASES: &[Case] = cases![
     an_open_transaction_that_writes_elsewhere_delays_nobody: "5.4" if Durable, Sql;
 ];
 
-/// Appends a number of requests, or until told to stop: every third racer requests of 300 events, the others of one.
-async fn write_until(store: Store, number: usize, requests: usize, stop: Arc<AtomicBool>) -> Result<Vec<Appended>> {
+/// Appends a number of requests, or until told to stop: every third racer large requests, the others of one event.
+async fn write_until(
+    store: Store,
+    number: usize,
+    requests: usize,
+    large: usize,
+    stop: Arc<AtomicBool>,
+) -> Result<Vec<Appended>> {
     let stream = Stream::new("thing", format!("writer-{number}"))?;
-    let size = if number.is_multiple_of(3) { 300 } else { 1 };
+    let size = if number.is_multiple_of(3) { large } else { 1 };
     let mut outcomes = Vec::new();
     while !stop.load(Ordering::Relaxed) && outcomes.len() < requests {
         let events = (0..size).map(|_| NewEvent::json("Written", &number)).collect::<Result<Vec<_>>>()?;
@@ -48,43 +55,43 @@ async fn write_until(store: Store, number: usize, requests: usize, stop: Arc<Ato
     Ok(outcomes)
 }
 
-/// Follows the log while slow and fast writers append to it, until it has seen a few thousand events.
+/// Polls the log from where it ended, until the writers stop or it has seen much in many polls, and returns how many
+/// found something. A page holds all that there is, so that each poll looks at the head, where a skip shows.
+async fn poll(reader: &Store, stop: &AtomicBool) -> Result<usize, Failure> {
+    let (mut follower, mut found) = (Follower::default(), 0);
+    loop {
+        tokio::task::yield_now().await;
+        let stopped = stop.load(Ordering::Relaxed);
+        let page = reader.page(reader.lane("a"), &Query::new().after(follower.last), PAGE_ROWS).await?;
+        found += usize::from(!page.events.is_empty());
+        follower.saw(page.events.iter().map(|event| event.position))?;
+        ensure!(page.scanned <= page.head, "scanned to {}, beyond the head {}", page.scanned, page.head);
+        if stopped || (follower.last >= Position::new(3_000) && found > 20) {
+            return Ok(found);
+        }
+    }
+}
+
+/// Follows the log while slow and fast writers append to it.
 async fn follow_writers(reader: &Store, writers: &[Store]) -> Verdict {
     let stop = Arc::new(AtomicBool::new(false));
     let polls = {
         let (reader, stop) = (reader.clone(), Arc::clone(&stop));
-        async move {
-            let mut follower = Follower::default();
-            let mut pages = 0;
-            let outcome = loop {
-                tokio::task::yield_now().await;
-                let page = match reader.page(reader.lane("a"), &Query::new().after(follower.last), 200).await {
-                    Ok(page) => page,
-                    Err(error) => break Err(error.into()),
-                };
-                pages += usize::from(!page.events.is_empty());
-                if let Err(failure) = follower.saw(page.events.iter().map(|event| event.position)) {
-                    break Err(failure);
-                }
-                if page.scanned > page.head {
-                    break Err(Failure(format!("scanned to {}, beyond the head {}", page.scanned, page.head)));
-                }
-                if follower.last >= Position::new(3_000) {
-                    break Ok(());
-                }
-            };
+        tokio::spawn(async move {
+            let found = poll(&reader, &stop).await;
             stop.store(true, Ordering::Relaxed);
-            outcome.map(|()| pages)
-        }
+            found
+        })
     };
-    let polls = tokio::spawn(polls);
     let written =
-        together(6, |number| write_until(writers[number % writers.len()].clone(), number, 40, Arc::clone(&stop)));
-    for outcomes in written.await? {
+        together(6, |number| write_until(writers[number % writers.len()].clone(), number, 40, 100, Arc::clone(&stop)));
+    let written = written.await;
+    stop.store(true, Ordering::Relaxed);
+    for outcomes in written? {
         outcomes?;
     }
-    let pages = polls.await??;
-    ensure!(pages > 5, "the reader polled {pages} times only: the case proves nothing");
+    let found = polls.await??;
+    ensure!(found > 5, "the reader found something in {found} polls only: the case proves nothing");
     sound_log(reader).await.map(drop)
 }
 
@@ -162,7 +169,7 @@ async fn a_large_request_shows_whole_or_not_at_all(f: &Fixture) -> Verdict {
 async fn compare_with_the_log(writers: &[Store]) -> Verdict {
     let stop = Arc::new(AtomicBool::new(false));
     let answers =
-        together(6, |number| write_until(writers[number % writers.len()].clone(), number, 8, Arc::clone(&stop)))
+        together(6, |number| write_until(writers[number % writers.len()].clone(), number, 8, 300, Arc::clone(&stop)))
             .await?;
     let log = sound_log(&writers[0]).await?;
     let mut acknowledged = 0;
@@ -198,7 +205,7 @@ async fn the_log_of_4_stores_is_what_was_acknowledged(f: &Fixture) -> Verdict {
 /// Appends in turns, while others append all the while.
 async fn append_in_turns(f: &Fixture, stores: &[Store]) -> Verdict {
     let stop = Arc::new(AtomicBool::new(false));
-    let others = tokio::spawn(write_until(f.store.clone(), 1, 200, Arc::clone(&stop)));
+    let others = tokio::spawn(write_until(f.store.clone(), 1, 200, 1, Arc::clone(&stop)));
     let mut last = Position::ZERO;
     for turn in 0..30 {
         let stream = f.stream(&format!("s{}", turn % 7))?;
@@ -262,7 +269,7 @@ where
     F: Future<Output = Result<Position, Failure>>,
 {
     let stop = Arc::new(AtomicBool::new(false));
-    let writer = tokio::spawn(write_until(f.store.clone(), 1, 200, Arc::clone(&stop)));
+    let writer = tokio::spawn(write_until(f.store.clone(), 1, 200, 1, Arc::clone(&stop)));
     let mut last = Position::ZERO;
     while last < Position::new(20) {
         tokio::task::yield_now().await;
