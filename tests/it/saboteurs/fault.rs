@@ -81,8 +81,8 @@ pub enum Fault {
     InventsMetadata,
     /// Takes bytes for text.
     ForgetsContentType,
-    /// Loses an event's tags.
-    LosesTags,
+    /// Finds an event by its tags, and shows it without them.
+    HidesTags,
     /// Compares names without their case.
     FoldsCase,
     /// Takes a prefix for a LIKE pattern.

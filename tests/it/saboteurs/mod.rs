@@ -183,7 +183,7 @@ fn is_caught(fault: Fault, meant: &[&str]) {
 #[case::reformats_metadata(Fault::ReformatsMetadata, &["fidelity::metadata_is_kept_byte_for_byte"])]
 #[case::invents_metadata(Fault::InventsMetadata, &["fidelity::no_metadata_is_not_an_empty_object"])]
 #[case::forgets_content_type(Fault::ForgetsContentType, &["fidelity::bytes_are_kept_with_their_content_type"])]
-#[case::loses_tags(Fault::LosesTags, &["fidelity::tags_come_back_sorted_and_once"])]
+#[case::hides_tags(Fault::HidesTags, &["fidelity::tags_come_back_sorted_and_once"])]
 #[case::folds_case(Fault::FoldsCase, &["names::names_that_look_alike_are_different_streams"])]
 #[case::prefix_is_a_pattern(Fault::PrefixIsAPattern, &["names::percent_and_underscore_are_no_wildcards_of_a_prefix"])]
 #[case::lists_in_order_of_creation(Fault::ListsInOrderOfCreation, &["paging::lists_of_streams_come_in_pages"])]

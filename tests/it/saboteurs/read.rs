@@ -72,6 +72,7 @@ pub fn show(fault: Fault, mut event: RecordedEvent) -> RecordedEvent {
         Fault::CutsMicroseconds => {
             event.event_timestamp = event.event_timestamp.duration_trunc(TimeDelta::milliseconds(1)).unwrap();
         }
+        Fault::HidesTags => event.tags.clear(),
         Fault::ClockGoesBackwards if event.position.get() % 2 == 0 => {
             event.event_timestamp -= TimeDelta::seconds(60);
         }

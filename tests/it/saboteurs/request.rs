@@ -93,7 +93,6 @@ async fn spoil_events(saboteur: &Saboteur, lane: LaneId, request: &mut Request) 
                 event.metadata.get_or_insert(Json::parse("{}")?);
             }
             Fault::ForgetsContentType => event.content_type = None,
-            Fault::LosesTags => event.tags.clear(),
             _ => {}
         }
     }
