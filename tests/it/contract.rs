@@ -60,6 +60,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("12.6", "src/schema/tests.rs", "committed_migrations_are_what_the_generator_prints"),
     ("13.1", "src/conformance/enrol.rs", "the_macro_lists_every_case"),
     ("13.2", "tests/it/cli/process.rs", "a_case_that_a_capability_rules_out_is_listed_with_the_reason"),
+    ("13.3", "tests/it/saboteurs/mod.rs", "a_saboteur_is_caught"),
 ];
 
 /// Verbs of the event stores that this one was made after.
@@ -121,8 +122,8 @@ fn table() -> String {
 fn has_test(source: &str, name: &str) -> bool {
     let Some((before, _)) = source.split_once(&format!("fn {name}(")) else { return false };
     // What stands between the end of the item above and the function are its comments and attributes.
-    let attributes = before.rsplit("}\n").next().unwrap_or_default();
-    ["#[test]", "#[rstest]", "#[tokio::test"].iter().any(|attribute| attributes.contains(attribute))
+    let attributes = before.rsplit("}\n\n").next().unwrap_or_default();
+    ["#[test]", "rstest]", "#[tokio::test"].iter().any(|attribute| attributes.contains(attribute))
 }
 
 #[test]
