@@ -63,6 +63,11 @@ impl FreshDatabase {
         self.config.to_url()
     }
 
+    #[cfg(feature = "conformance")]
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// Opens a store of the database; in memory, each store has a database of its own.
     ///
     /// # Errors
@@ -80,7 +85,11 @@ impl FreshDatabase {
             return remove_file(self.config.target());
         }
         let backend = crate::backend::registry::open(&self.config).await?;
-        let removed = crate::migrate::remove_schema(&*backend, &self.schema).await;
+        let removed = async {
+            let Some(dialect) = backend.capabilities().sql else { return Ok(()) };
+            crate::migrate::remove_schema(backend.session().await?, dialect, &self.schema).await.map(drop)
+        };
+        let removed = removed.await;
         backend.close().await;
         removed
     }

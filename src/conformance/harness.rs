@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::keepers::Keepers;
 use crate::config::Config;
 use crate::error::Result;
 use crate::event::NewEvent;
@@ -102,6 +103,7 @@ impl Fixture {
 pub struct UrlHarness {
     config: Config,
     program: Option<PathBuf>,
+    keepers: Option<Arc<Keepers>>,
 }
 
 impl UrlHarness {
@@ -110,7 +112,9 @@ impl UrlHarness {
     /// # Errors
     /// [`crate::Error::Url`] where the URL can't be used.
     pub fn new(url: &str, program: Option<PathBuf>) -> Result<Self> {
-        Ok(Self { config: url.parse::<Config>()?.with_topic("default")?, program })
+        let config = url.parse::<Config>()?.with_topic("default")?;
+        let keepers = (config.scheme() == "mssql").then(|| Arc::new(Keepers::new(config.clone())));
+        Ok(Self { config, program, keepers })
     }
 
     /// Returns whether the databases are schemas of a server, and not files or memory of this process.
@@ -123,7 +127,11 @@ impl UrlHarness {
 #[async_trait]
 impl Harness for UrlHarness {
     async fn fresh(&self) -> Result<Arc<dyn Database>> {
-        Ok(Arc::new(FreshDatabase::of(self.config.clone())))
+        let database = FreshDatabase::of(self.config.clone());
+        if let Some(keepers) = &self.keepers {
+            keepers.create(database.schema()).await?;
+        }
+        Ok(Arc::new(UrlDatabase { database, keepers: self.keepers.clone() }))
     }
 
     fn program(&self) -> Option<PathBuf> {
@@ -131,18 +139,27 @@ impl Harness for UrlHarness {
     }
 }
 
+#[derive(Debug)]
+struct UrlDatabase {
+    database: FreshDatabase,
+    keepers: Option<Arc<Keepers>>,
+}
+
 #[async_trait]
-impl Database for FreshDatabase {
+impl Database for UrlDatabase {
     async fn open(&self, options: &[(&str, &str)]) -> Result<Store> {
-        Store::connect(&with_options(&self.url(), options)).await
+        Store::connect(&with_options(&self.database.url(), options)).await
     }
 
     fn url(&self) -> Option<String> {
-        Some(self.url())
+        Some(self.database.url())
     }
 
     async fn remove(&self) -> Result<()> {
-        self.remove().await
+        match &self.keepers {
+            Some(keepers) => keepers.remove(self.database.schema()).await,
+            None => self.database.remove().await,
+        }
     }
 }
 

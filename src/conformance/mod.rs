@@ -8,6 +8,7 @@
 mod case;
 mod enrol;
 mod harness;
+mod keepers;
 mod run;
 
 mod append;

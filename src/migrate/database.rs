@@ -8,6 +8,8 @@ use std::sync::Arc;
 use super::catalog::unreadable;
 use super::sql::{Place, find_database, maintenance_database, schemas};
 use super::{Consent, consent_missing, ledger};
+#[cfg(feature = "conformance")]
+use super::{apply::Runner, catalog::Catalog, plan::Target};
 use crate::backend::{Backend, Session, registry};
 use crate::config::{Config, url_error};
 use crate::error::{Error, Result};
@@ -127,30 +129,44 @@ async fn drop_on_server(config: &Config, dialect: Dialect) -> Result<()> {
     outcome
 }
 
-/// Removes a schema of a server with all that the event store has in it, for databases of tests.
-#[cfg(feature = "testing")]
-pub(crate) async fn remove_schema(backend: &dyn Backend, schema: &str) -> Result<()> {
-    use super::apply::Runner;
-    use super::catalog::Catalog;
-    use super::plan::Target;
+/// Makes a schema of a server with the event store in it, for databases of tests, and gives the session back.
+#[cfg(feature = "conformance")]
+pub(crate) async fn create_schema(
+    session: Box<dyn Session>,
+    dialect: Dialect,
+    schema: &str,
+) -> Result<Box<dyn Session>> {
+    let catalog = Catalog::built_in(dialect, schema);
+    let mut runner = Runner { session, place: Place { dialect, schema }, catalog: &catalog };
+    runner.run(&[Target::Newest], Consent::Withheld).await?;
+    Ok(runner.session)
+}
 
-    let Some(dialect) = backend.capabilities().sql else { return Ok(()) };
-    let mut session = backend.session().await?;
+/// Removes a schema of a server with all that the event store has in it, for databases of tests, and gives the session
+/// back.
+#[cfg(feature = "testing")]
+pub(crate) async fn remove_schema(
+    mut session: Box<dyn Session>,
+    dialect: Dialect,
+    schema: &str,
+) -> Result<Box<dyn Session>> {
     match dialect {
-        Dialect::Sqlite => Ok(()),
+        Dialect::Sqlite => Ok(session),
         Dialect::Postgres => {
-            session.execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(dialect, schema))).await
+            session.execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(dialect, schema))).await?;
+            Ok(session)
         }
         Dialect::Mssql => {
             let place = Place { dialect, schema };
             if !ledger::exists(&mut *session, place).await? {
-                return Ok(());
+                return Ok(session);
             }
             let catalog = Catalog::built_in(dialect, schema);
             let mut runner = Runner { session, place, catalog: &catalog };
             runner.run(&[Target::DownTo(0)], Consent::Given).await?;
             runner.session.execute(&place.drop_bookkeeping()).await?;
-            runner.session.execute(&format!("DROP SCHEMA {}", quoted(dialect, schema))).await
+            runner.session.execute(&format!("DROP SCHEMA {}", quoted(dialect, schema))).await?;
+            Ok(runner.session)
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tiberius::error::Error as DriverError;
-use tiberius::{AuthMethod, Client, EncryptionLevel, SqlBrowser};
+use tiberius::{AuthMethod, Client, EncryptionLevel, Row, SqlBrowser};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_util::compat::TokioAsyncWriteCompatExt;
 
@@ -38,13 +38,12 @@ const SETTINGS: &str = "SET XACT_ABORT ON; SET NOCOUNT ON; SET IMPLICIT_TRANSACT
      SET ANSI_WARNINGS ON; SET ARITHABORT ON; SET CONCAT_NULL_YIELDS_NULL ON; SET NUMERIC_ROUNDABORT OFF; \
      SET TEXTSIZE 2147483647; SET LOCK_TIMEOUT ";
 
-/// What the settings came to.
+/// What the settings came to, and what the engine does differently on some servers. The database is found by its name:
+/// its number is another one in `sys.databases` of a hosted server.
 const READ_BACK: &str = "SELECT CAST(@@OPTIONS AS bigint), (SELECT MAX(CAST(s.transaction_isolation_level AS bigint)) \
-     FROM sys.dm_exec_sessions s WHERE s.session_id = @@SPID), @@VERSION";
-
-/// What the engine does differently on some servers.
-const FACTS: &str = "SELECT @@VERSION, CAST(d.is_read_committed_snapshot_on AS bigint), \
-     CAST(d.delayed_durability AS bigint) FROM sys.databases d WHERE d.database_id = DB_ID()";
+     FROM sys.dm_exec_sessions s WHERE s.session_id = @@SPID), @@VERSION, \
+     CAST(d.is_read_committed_snapshot_on AS bigint), CAST(d.delayed_durability AS bigint) \
+     FROM (SELECT 1 AS one) o LEFT JOIN sys.databases d ON d.name = DB_NAME()";
 
 /// What a URL says of the server, and of the sessions there.
 pub(super) struct Options {
@@ -64,7 +63,8 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What the engine found out about the server.
+/// What a session found out about its server. Row versions can only be switched on or off while nobody is connected, so
+/// what a new session finds holds as long as it lasts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Server {
     /// Postgres that speaks Transact-SQL.
@@ -75,23 +75,9 @@ pub(super) struct Server {
 
 /// Connects to the server that a URL names.
 pub(crate) async fn connect(config: &Config) -> Result<Mssql> {
-    let options = options(config)?;
-    let delayed = options.delayed;
-    let pool = Pool::new(options, config)?;
-    let server = pool.run("connect", delayed, |connection, delayed| Box::pin(facts(connection, *delayed))).await?;
-    Ok(Mssql { pool, server })
-}
-
-async fn facts(connection: &mut Connection, delayed: bool) -> Result<Server> {
-    let found = connection.batch("connect", FACTS).await?;
-    let row = found.first().and_then(|rows| rows.first()).ok_or(Error::Closed)?;
-    let babelfish = is_babelfish(row.cell(0)?.text()?);
-    if !delayed && row.cell(2)?.integer()? == Some(FORCED) {
-        let reason = "the database acknowledges commits before they are durable: run \
-             ALTER DATABASE CURRENT SET DELAYED_DURABILITY = ALLOWED, or ask for durability=delayed";
-        return Err(Error::backend("mssql", "connect", ErrorClass::Fatal, reason));
-    }
-    Ok(Server { babelfish, row_versions: row.cell(1)?.integer()? == Some(1) })
+    let pool = Pool::new(options(config)?, config)?;
+    let server = pool.run("connect", (), |connection, ()| Box::pin(async { Ok(connection.server()) })).await?;
+    Ok(Mssql { pool, babelfish: server.babelfish })
 }
 
 fn is_babelfish(version: Option<&str>) -> bool {
@@ -193,19 +179,14 @@ pub(super) async fn open(options: &Options) -> Result<Connection> {
         let sql = format!("{SETTINGS}{}; {READ_BACK}", options.lock_timeout.as_millis());
         let found = connection.batch("connect", &sql).await?;
         let row = found.first().and_then(|rows| rows.first()).ok_or(Error::Closed)?;
-        let (set, isolation) = (row.cell(0)?.integer()?, row.cell(1)?.integer()?);
-        let kept = set.is_none_or(|set| set & OPTIONS_ON == OPTIONS_ON && set & OPTIONS_OFF == 0)
-            && isolation.is_none_or(|level| level == READ_COMMITTED);
-        if kept {
-            // Babelfish knows the plain commit only, which promises more.
-            if options.delayed && !is_babelfish(row.cell(2)?.text()?) {
-                connection.delay_commits();
-            }
-            return Ok(connection);
+        check(row, options.delayed)?;
+        let babelfish = is_babelfish(row.cell(2)?.text()?);
+        connection.found(Server { babelfish, row_versions: row.cell(3)?.integer()? == Some(1) });
+        // Babelfish knows the plain commit only, which promises more.
+        if options.delayed && !babelfish {
+            connection.delay_commits();
         }
-        let reason =
-            format!("the server did not keep the session's settings: options {set:?}, isolation {isolation:?}");
-        Err(Error::backend("mssql", "connect", ErrorClass::Fatal, reason))
+        Ok(connection)
     };
     tokio::time::timeout(limit, ready).await.unwrap_or_else(|_| {
         let reason = format!(
@@ -215,6 +196,27 @@ pub(super) async fn open(options: &Options) -> Result<Connection> {
         );
         Err(Error::backend("mssql", "connect", ErrorClass::Reconnect, reason))
     })
+}
+
+/// Refuses a session that has other settings than it was given, and a database that promises less than is asked for.
+fn check(row: &Row, delayed: bool) -> Result<()> {
+    let fatal = |reason: String| Err(Error::backend("mssql", "connect", ErrorClass::Fatal, reason));
+    let (set, isolation) = (row.cell(0)?.integer()?, row.cell(1)?.integer()?);
+    let kept = set.is_none_or(|set| set & OPTIONS_ON == OPTIONS_ON && set & OPTIONS_OFF == 0)
+        && isolation.is_none_or(|level| level == READ_COMMITTED);
+    if !kept {
+        return fatal(format!(
+            "the server did not keep the session's settings: options {set:?}, isolation {isolation:?}"
+        ));
+    }
+    if !delayed && row.cell(4)?.integer()? == Some(FORCED) {
+        return fatal(
+            "the database acknowledges commits before they are durable: run \
+             ALTER DATABASE CURRENT SET DELAYED_DURABILITY = ALLOWED, or ask for durability=delayed"
+                .to_owned(),
+        );
+    }
+    Ok(())
 }
 
 async fn log_in(options: &Options) -> Result<Connection> {

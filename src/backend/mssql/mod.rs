@@ -38,7 +38,6 @@ use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
 use crate::sql::{Dialect, FromRow, Statement};
 use append::decoded;
-use connect::Server;
 pub(crate) use connect::connect;
 use convert::renumbered;
 use pool::Pool;
@@ -48,7 +47,7 @@ use session::MssqlSession;
 #[derive(Debug)]
 pub(crate) struct Mssql {
     pool: Pool,
-    server: Server,
+    babelfish: bool,
 }
 
 #[async_trait]
@@ -62,9 +61,9 @@ impl Engine for Mssql {
             .with_durable(true)
             .with_processes(true)
             .with_sql(Dialect::Mssql)
-            .with_json_filters(!self.server.babelfish)
+            .with_json_filters(!self.babelfish)
             .with_server_clock(true)
-            .with_kill(!self.server.babelfish)
+            .with_kill(true)
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
@@ -76,11 +75,11 @@ impl Engine for Mssql {
     }
 
     async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
-        let call = page(&head, events, self.server.row_versions);
         self.pool
-            .run(call.operation, call, |connection, call| {
+            .run(events.operation, (head, events), |connection, (head, events)| {
                 Box::pin(async move {
-                    let mut results = connection.query(call).await?.into_iter();
+                    let call = page(head, events, connection.server().row_versions);
+                    let mut results = connection.query(&call).await?.into_iter();
                     let head: Option<i64> = decoded(&mut results)?.pop();
                     Ok((Position::new(head.unwrap_or_default()), decoded(&mut results)?))
                 })
@@ -146,8 +145,8 @@ impl Engine for Mssql {
 }
 
 /// Writes the call that reads the head and then a page, which is bounded by the head; see the module's documentation.
-fn page(head: &Statement, events: Statement, row_versions: bool) -> Statement {
-    let Statement { operation, sql, mut params } = events;
+fn page(head: &Statement, events: &Statement, row_versions: bool) -> Statement {
+    let Statement { operation, sql, mut params } = events.clone();
     let head_sql = renumbered(&head.sql, params.len());
     let lane = params.len() + 1;
     params.extend(head.params.iter().cloned());

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::compat::Compat;
 
-use super::connect::{Options, open};
+use super::connect::{Options, Server, open};
 use super::convert::{classify, fitting};
 use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
@@ -40,6 +40,7 @@ pub(super) struct Connection {
     probe: net::TcpStream,
     prefix: String,
     commit: &'static str,
+    server: Server,
     /// Whether the last call was answered to its end.
     clean: bool,
     /// Whether a commit was sent and not yet answered.
@@ -48,8 +49,19 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(client: Client<Compat<TcpStream>>, probe: net::TcpStream, options: &Options) -> Self {
-        let prefix = options.prefix.clone();
-        Self { client, probe, prefix, commit: "COMMIT TRANSACTION", clean: true, committing: false }
+        let (prefix, commit) = (options.prefix.clone(), "COMMIT TRANSACTION");
+        let server = Server { babelfish: false, row_versions: false };
+        Self { client, probe, prefix, commit, server, clean: true, committing: false }
+    }
+
+    /// Notes what the server is like; until then it is thought to be the one that takes the most care.
+    pub(super) const fn found(&mut self, server: Server) {
+        self.server = server;
+    }
+
+    /// Returns what the server is like.
+    pub(super) const fn server(&self) -> Server {
+        self.server
     }
 
     /// Makes commits return before they are durable.
