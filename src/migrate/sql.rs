@@ -22,7 +22,9 @@ impl Place<'_> {
                 "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; RESET plan_cache_mode; \
                  RESET enable_seqscan; RESET enable_bitmapscan; RESET jit",
             ),
-            Dialect::Mssql => Some("SET XACT_ABORT ON; SET QUOTED_IDENTIFIER ON; SET ANSI_NULLS ON"),
+            Dialect::Mssql => {
+                Some("SET XACT_ABORT ON; SET QUOTED_IDENTIFIER ON; SET ANSI_NULLS ON; SET LOCK_TIMEOUT -1")
+            }
         }
     }
 

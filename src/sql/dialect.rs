@@ -78,6 +78,15 @@ impl Dialect {
         }
     }
 
+    /// Returns the place of a parameter that a column of times is compared with. SQL Server's driver sends a digit more than
+    /// the column has, for which the column would be converted, and its index no longer be in order.
+    pub(crate) const fn time(self) -> &'static str {
+        match self {
+            Self::Sqlite | Self::Postgres => "?",
+            Self::Mssql => "CAST(? AS datetime2(6))",
+        }
+    }
+
     /// Returns the count of a group's rows, as a 64-bit number.
     pub(crate) const fn count(self) -> &'static str {
         match self {

@@ -111,7 +111,8 @@ fn times(sql: &mut Sql, dialect: Dialect, lane: LaneId, query: &Query, place: &s
         if let Some(time) = time {
             let first = format!(
                 " AND {place} {comparison} COALESCE((SELECT x.position FROM {{s}}events x WHERE x.lane_id = ? \
-                 AND x.event_timestamp >= ? ORDER BY x.event_timestamp, x.position{}), CAST({} AS bigint))",
+                 AND x.event_timestamp >= {} ORDER BY x.event_timestamp, x.position{}), CAST({} AS bigint))",
+                dialect.time(),
                 dialect.limit(1),
                 i64::MAX
             );

@@ -42,8 +42,9 @@ const SETTINGS: &str = "SET XACT_ABORT ON; SET NOCOUNT ON; SET IMPLICIT_TRANSACT
 /// its number is another one in `sys.databases` of a hosted server.
 const READ_BACK: &str = "SELECT CAST(@@OPTIONS AS bigint), (SELECT MAX(CAST(s.transaction_isolation_level AS bigint)) \
      FROM sys.dm_exec_sessions s WHERE s.session_id = @@SPID), @@VERSION, \
-     CAST(d.is_read_committed_snapshot_on AS bigint), CAST(d.delayed_durability AS bigint) \
-     FROM (SELECT 1 AS one) o LEFT JOIN sys.databases d ON d.name = DB_NAME()";
+     CAST(d.is_read_committed_snapshot_on AS bigint), CAST(d.delayed_durability AS bigint), \
+     CASE WHEN IS_SRVROLEMEMBER(N'sysadmin') = 1 OR HAS_PERMS_BY_NAME(NULL, NULL, N'ALTER ANY CONNECTION') = 1 \
+     THEN 1 ELSE 0 END FROM (SELECT 1 AS one) o LEFT JOIN sys.databases d ON d.name = DB_NAME()";
 
 /// What a URL says of the server, and of the sessions there.
 pub(super) struct Options {
@@ -71,13 +72,15 @@ pub(super) struct Server {
     pub(super) babelfish: bool,
     /// Readers see row versions instead of waiting for locks.
     pub(super) row_versions: bool,
+    /// The login may end other sessions.
+    pub(super) kill: bool,
 }
 
 /// Connects to the server that a URL names.
 pub(crate) async fn connect(config: &Config) -> Result<Mssql> {
     let pool = Pool::new(options(config)?, config)?;
     let server = pool.run("connect", (), |connection, ()| Box::pin(async { Ok(connection.server()) })).await?;
-    Ok(Mssql { pool, babelfish: server.babelfish })
+    Ok(Mssql { pool, server })
 }
 
 fn is_babelfish(version: Option<&str>) -> bool {
@@ -181,7 +184,8 @@ pub(super) async fn open(options: &Options) -> Result<Connection> {
         let row = found.first().and_then(|rows| rows.first()).ok_or(Error::Closed)?;
         check(row, options.delayed)?;
         let babelfish = is_babelfish(row.cell(2)?.text()?);
-        connection.found(Server { babelfish, row_versions: row.cell(3)?.integer()? == Some(1) });
+        let yes = |column| Ok::<_, Error>(row.cell(column)?.integer()? == Some(1));
+        connection.found(Server { babelfish, row_versions: yes(3)?, kill: yes(5)? });
         // Babelfish knows the plain commit only, which promises more.
         if options.delayed && !babelfish {
             connection.delay_commits();

@@ -14,9 +14,10 @@
 //! goes through the rest: it skips nothing, because the keys of a lane grow. A scan backward, as the look for the head is,
 //! waits at the newest row that it finds, and does not see what the same append adds behind it meanwhile: the head would
 //! lie in the midst of a request. So the head is taken while the lane's row is locked for sharing, when no append is under
-//! way: it is the last position of a whole request, and all at or below it is committed and stays as it is. The scan for
-//! the events is bounded by it, so it meets no row that is not committed, in no index, and waits for nobody. Appends wait
-//! for such a reader as long as it takes to seek one key.
+//! way: it is the last position of a whole request, and all at or below it is committed and stays as it is. The lock is
+//! asked for with HOLDLOCK, because READ COMMITTED alone leaves out the lock of a row on a page that nobody changed, and
+//! an append leaves the lane's row as it is. The scan for the events is bounded by the head, so it meets no row that is
+//! not committed, in no index, and waits for nobody. Appends wait for such a reader as long as it takes to seek one key.
 
 mod append;
 mod connect;
@@ -38,6 +39,7 @@ use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
 use crate::sql::{Dialect, FromRow, Statement};
 use append::decoded;
+use connect::Server;
 pub(crate) use connect::connect;
 use convert::renumbered;
 use pool::Pool;
@@ -47,7 +49,7 @@ use session::MssqlSession;
 #[derive(Debug)]
 pub(crate) struct Mssql {
     pool: Pool,
-    babelfish: bool,
+    server: Server,
 }
 
 #[async_trait]
@@ -61,9 +63,9 @@ impl Engine for Mssql {
             .with_durable(true)
             .with_processes(true)
             .with_sql(Dialect::Mssql)
-            .with_json_filters(!self.babelfish)
+            .with_json_filters(!self.server.babelfish)
             .with_server_clock(true)
-            .with_kill(true)
+            .with_kill(self.server.kill)
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {

@@ -50,7 +50,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(client: Client<Compat<TcpStream>>, probe: net::TcpStream, options: &Options) -> Self {
         let (prefix, commit) = (options.prefix.clone(), "COMMIT TRANSACTION");
-        let server = Server { babelfish: false, row_versions: false };
+        let server = Server { babelfish: false, row_versions: false, kill: false };
         Self { client, probe, prefix, commit, server, clean: true, committing: false }
     }
 
@@ -218,8 +218,8 @@ impl Pool {
     }
 }
 
-/// Does work with the first connection, and once more on another where the server rolled it back because of others or was
-/// gone before it began.
+/// Does work with the first connection, and again on another where the server rolled it back because of others, or was
+/// gone before anything could be committed.
 async fn attempts<A, T>(
     operation: &'static str,
     pool: &managed::Pool<Manager>,
@@ -239,6 +239,10 @@ async fn attempts<A, T>(
             Err(_) => connection.timed_out(operation, limit),
         };
         drop(Object::take(connection));
+        if matches!(error, Error::Backend { class: ErrorClass::Reconnect, .. }) {
+            // What ended one connection has most likely ended those that were idle, so the next attempt gets a new one.
+            pool.retain(|_, _| false);
+        }
         if attempt == ATTEMPTS || !error.is_retryable() || start.elapsed() > limit / 2 {
             return Err(error);
         }
