@@ -260,10 +260,10 @@ pub(super) fn class(error: &DriverError, committing: bool) -> ErrorClass {
     match token.code() {
         // Unique keys; checks and references; nulls; the triggers that keep the log as it was written.
         2627 | 2601 | 547 | 515 | 51_000 => ErrorClass::Conflict,
-        // Deadlock, lock timeout, snapshot conflict; no memory for locks or for a query at this moment.
-        1205 | 1222 | 3960 | 1204 | 8645 => ErrorClass::Retry,
-        // A hosted server that asks for patience.
-        615 | 4221 | 10_928 | 10_929 | 40_197 | 40_501 | 40_613 | 49_918 | 49_919 | 49_920 => ErrorClass::Retry,
+        // Deadlock, lock timeout, snapshot conflict; no memory for locks or for a query at this moment; and a hosted
+        // server that asks for patience.
+        1205 | 1222 | 3960 | 1204 | 8645 | 615 | 4221 | 40_197 | 40_501 | 40_613 | 49_918 | 49_919 | 49_920
+        | 10_928 | 10_929 => ErrorClass::Retry,
         BABELFISH if says(token.message(), &["lock timeout", "deadlock", "could not serialize"]) => ErrorClass::Retry,
         BABELFISH if says(token.message(), &["terminating connection", "the database system is"]) => gone,
         596 | 6005 | 6006 => gone,
