@@ -40,19 +40,19 @@ fn within_years(time: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// Gives a statement with too many parameters as one that has its names and numbers in its text.
-pub(super) fn fitting(statement: &Statement) -> Cow<'_, Statement> {
-    if statement.params.len() <= PARAMETERS {
-        return Cow::Borrowed(statement);
+pub(super) fn fitting(sql: String, params: &[Value]) -> (String, Cow<'_, [Value]>) {
+    if params.len() <= PARAMETERS {
+        return (sql, Cow::Borrowed(params));
     }
-    let mut params = Vec::new();
-    let sql = with_parameters(&statement.sql, |number| {
-        let value = statement.params.get(number - 1);
+    let mut left = Vec::new();
+    let sql = with_parameters(&sql, |number| {
+        let value = params.get(number - 1);
         value.and_then(literal).unwrap_or_else(|| {
-            params.extend(value.cloned());
-            format!("@P{}", params.len())
+            left.extend(value.cloned());
+            format!("@P{}", left.len())
         })
     });
-    Cow::Owned(Statement { operation: statement.operation, sql, params })
+    (sql, Cow::Owned(left))
 }
 
 fn literal(value: &Value) -> Option<String> {
@@ -324,21 +324,21 @@ mod tests {
     #[test]
     fn names_beyond_the_servers_parameters_stand_in_the_text() {
         let most = statement(PARAMETERS);
-        assert_eq!(fitting(&most).params.len(), PARAMETERS);
+        assert_eq!(fitting(most.sql, &most.params).1.len(), PARAMETERS);
         let more = statement(PARAMETERS + 1);
-        let fitted = fitting(&more);
-        assert!(fitted.params.is_empty());
-        assert!(fitted.sql.starts_with("SELECT N'it''s 0', N'it''s 1', "));
-        assert!(fitted.sql.ends_with(&format!("N'it''s {PARAMETERS}'")));
+        let (sql, params) = fitting(more.sql, &more.params);
+        assert!(params.is_empty());
+        assert!(sql.starts_with("SELECT N'it''s 0', N'it''s 1', "));
+        assert!(sql.ends_with(&format!("N'it''s {PARAMETERS}'")));
     }
 
     #[test]
     fn what_has_no_literal_stays_a_parameter() {
         let mut many = statement(PARAMETERS + 2);
         many.params[1] = Value::Json(Some("1".to_owned()));
-        let fitted = fitting(&many);
-        assert_eq!(fitted.params.len(), 1);
-        assert!(fitted.sql.starts_with("SELECT N'it''s 0', @P1, N'it''s 2'"));
+        let (sql, params) = fitting(many.sql, &many.params);
+        assert_eq!(params.len(), 1);
+        assert!(sql.starts_with("SELECT N'it''s 0', @P1, N'it''s 2'"));
     }
 
     #[test]

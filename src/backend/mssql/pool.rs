@@ -80,9 +80,9 @@ impl Connection {
 
     /// Runs statements with parameters in one call.
     pub(super) async fn query(&mut self, statement: &Statement) -> Result<Results> {
-        let statement = fitting(statement);
-        let sql = self.qualified(&statement.sql);
-        let params: Vec<&dyn ToSql> = statement.params.iter().map(|value| value as &dyn ToSql).collect();
+        // The schema comes first: a name that stands in the text afterwards may look like its token.
+        let (sql, params) = fitting(self.qualified(&statement.sql), &statement.params);
+        let params: Vec<&dyn ToSql> = params.iter().map(|value| value as &dyn ToSql).collect();
         self.clean = false;
         let answer = match self.client.query(sql, &params).await {
             Ok(stream) => stream.into_results().await,
@@ -101,13 +101,12 @@ impl Connection {
 
     /// Runs statements without parameters in one call.
     pub(super) async fn batch(&mut self, operation: &'static str, sql: &str) -> Result<Results> {
-        let answer = self.raw(sql).await;
+        let answer = self.raw(&self.qualified(sql)).await;
         self.answered(operation, answer)
     }
 
-    /// As [`batch`](Self::batch), with the driver's own error.
+    /// Runs text as it is, in one call, and returns the driver's own error.
     pub(super) async fn raw(&mut self, sql: &str) -> tiberius::Result<Results> {
-        let sql = self.qualified(sql);
         self.clean = false;
         let results = self.client.simple_query(sql).await?.into_results().await?;
         self.clean = true;
