@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::catalog::unreadable;
 use super::sql::{Place, find_database, maintenance_database, schemas};
 use super::{Consent, consent_missing, ledger};
-#[cfg(feature = "conformance")]
+#[cfg(feature = "testing")]
 use super::{apply::Runner, catalog::Catalog, plan::Target};
 use crate::backend::{Backend, Session, registry};
 use crate::config::{Config, url_error};

@@ -34,11 +34,11 @@ use sql::Place;
 pub(crate) use batches::batches;
 pub use catalog::Catalog;
 pub(crate) use check::ensure;
-pub use database::{create_database, drop_database};
 #[cfg(feature = "conformance")]
 pub(crate) use database::create_schema;
 #[cfg(feature = "testing")]
 pub(crate) use database::remove_schema;
+pub use database::{create_database, drop_database};
 pub use files::{create_files, generate};
 pub use plan::{Applied, Direction, Fault, Step, Target, plan};
 pub use script::{Owner, RESERVED, Script};

@@ -98,18 +98,14 @@ fn options(config: &Config) -> Result<Options> {
     })
 }
 
-/// Pages of 1 KiB that the writing connection keeps: the indexes of ids and streams are written all over, and what is
-/// not kept is read again by each append.
-const WRITER_CACHE_KIB: u32 = 32 * 1024;
-
 /// Pages of the WAL after which it is copied into the file; the fewer copies, the fewer times is a hot page written.
 const CHECKPOINT_PAGES: u32 = 4_000;
 
 /// Opens the connection that writes.
 fn open_writer(options: &Options) -> Result<Connection> {
     let connection = open(options)?;
-    let pragmas = format!("PRAGMA cache_size = -{WRITER_CACHE_KIB}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
-    connection.execute_batch(&pragmas).map_err(|error| classify("connect", error))?;
+    let checkpoint = format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
+    connection.execute_batch(&checkpoint).map_err(|error| classify("connect", error))?;
     Ok(connection)
 }
 
