@@ -1,5 +1,7 @@
 //! Events: as a caller gives them and as the store returns them.
 
+mod serialize;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -138,6 +140,12 @@ impl Payload {
             Self::Json(json) => json.to(),
             Self::Bytes { content_type, .. } => Err(Error::invalid("data", format!("it is {content_type}, not json"))),
         }
+    }
+}
+
+impl From<Json> for Payload {
+    fn from(json: Json) -> Self {
+        Self::Json(json)
     }
 }
 

@@ -193,6 +193,15 @@ pub(crate) fn request(request: &Request, command: &CommandWrite) -> [u8; 32] {
     hasher.finish()
 }
 
+/// Writes bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
@@ -300,14 +309,14 @@ mod tests {
         assert_eq!(vectors.len(), 5);
         for vector in vectors {
             let (rule, write) = vector.write();
-            assert_eq!(crate::read::hex(&event(&rule, &write)), vector.hash);
+            assert_eq!(crate::hash::hex(&event(&rule, &write)), vector.hash);
         }
     }
 
     #[test]
     fn an_event_that_was_read_has_the_published_hash() {
         for vector in vectors() {
-            assert_eq!(crate::read::hex(&of(&vector.recorded())), vector.hash);
+            assert_eq!(crate::hash::hex(&of(&vector.recorded())), vector.hash);
         }
     }
 }

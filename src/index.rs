@@ -6,7 +6,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::read::{JsonFilter, hex};
+use crate::hash::hex;
+use crate::read::JsonFilter;
 use crate::sql::{Dialect, json};
 use crate::store::Store;
 

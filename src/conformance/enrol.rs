@@ -638,6 +638,7 @@ macro_rules! conformance_suite {
                 the_prompt_is_refused_another_category
                 the_prompt_is_refused_what_is_not_a_name
                 the_prompt_is_refused_what_is_not_json
+                the_prompt_is_refused_json_that_is_too_deep
                 a_refused_call_leaves_the_session_usable
                 text_that_means_something_to_sql_is_kept_from_the_prompt
                 documents_from_the_prompt_are_byte_for_byte

@@ -82,7 +82,7 @@ async fn the_row_of_an_event_holds_its_fields(f: &Fixture) -> Verdict {
     let expected = [Some(event.event_id), event.causation_id, event.correlation_id];
     ensure_eq!(ids, expected.map(|id| id.map(|id| id.simple().to_string())), "ids of the row");
     ensure_eq!(time(found[8].as_ref())?, Some(event.event_timestamp), "event_timestamp");
-    ensure_eq!(digits(found[17].as_ref()), event.hash.map(|hash| crate::read::hex(&hash)), "hash");
+    ensure_eq!(digits(found[17].as_ref()), event.hash.map(|hash| crate::hash::hex(&hash)), "hash");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::read::hex;
+use crate::hash::hex;
 use crate::schema;
 
 /// The numbers of the event store's own migrations, those of later releases included. Every other number belongs to

@@ -78,7 +78,7 @@ fn text(column: ColumnType, data: &ColumnData<'static>) -> Result<Option<String>
         ColumnData::String(text) => text.as_deref().map(str::to_owned),
         ColumnData::Xml(xml) => xml.as_ref().map(ToString::to_string),
         ColumnData::Guid(id) => id.map(|id| id.to_string()),
-        ColumnData::Binary(bytes) => bytes.as_deref().map(crate::read::hex),
+        ColumnData::Binary(bytes) => bytes.as_deref().map(crate::hash::hex),
         ColumnData::Date(_) => NaiveDate::from_sql(data).map_err(failed)?.map(|date| date.to_string()),
         ColumnData::Time(time) => {
             let digits = time.map_or(0, tiberius::time::Time::scale);

@@ -116,7 +116,7 @@ fn query_text(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<Vec<Op
                     ValueRef::Integer(number) => Some(number.to_string()),
                     ValueRef::Real(number) => Some(number.to_string()),
                     ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
-                    ValueRef::Blob(bytes) => Some(crate::read::hex(bytes)),
+                    ValueRef::Blob(bytes) => Some(crate::hash::hex(bytes)),
                 })
             })
             .collect()
