@@ -68,14 +68,14 @@ as_server() {
 start_postgres() {
   local port try
   folder=$(as_server mktemp --directory /tmp/annals-test.XXXXXX)
-  as_server tee "$folder/password" <<<annals >/dev/null
+  as_server tee "$folder/password" <<<for-tests >/dev/null
   as_server "$postgres_bin/initdb" --pgdata="$folder/data" --username=annals --pwfile="$folder/password" \
     --auth-local=trust --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 >/dev/null
   for try in 1 2 3 4 5 6 7 8; do
     port=$((20000 + (RANDOM % 12000)))
     if as_server "$postgres_bin/pg_ctl" start --wait --silent --pgdata="$folder/data" --log="$folder/log" --options="-p $port \
       -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c max_connections=200" >/dev/null; then
-      export ANNALS_TEST_POSTGRES="postgres://annals:annals@127.0.0.1:$port/postgres"
+      export ANNALS_TEST_POSTGRES="postgres://annals:for-tests@127.0.0.1:$port/postgres"
       say "Postgres $("$postgres_bin/postgres" --version | cut -d' ' -f3) runs on 127.0.0.1:$port in $folder (try $try)"
       return
     fi

@@ -152,9 +152,10 @@ impl Config {
         if self.scheme != "sqlite" {
             url.push_str("//");
         }
-        if let Some(user) = &self.user {
+        if self.user.is_some() || self.password.is_some() {
+            let user = self.user.as_deref().map(encode).unwrap_or_default();
             let password = self.password.as_deref().map(|password| format!(":{}", encode(password)));
-            url.extend([encode(user), password.unwrap_or_default(), "@".to_owned()]);
+            url.extend([user, password.unwrap_or_default(), "@".to_owned()]);
         }
         url.push_str(&self.target.replace('%', "%25").replace('?', "%3F"));
         let mut options = vec![
@@ -230,7 +231,13 @@ impl FromStr for Config {
             other => other.to_owned(),
         };
         let ado = scheme == "mssql" && !rest.starts_with("//") && rest.contains('=');
+        if matches!(scheme.as_str(), "postgres" | "mssql") && !ado && !rest.starts_with("//") {
+            return Err(url_error(format!("write {scheme}://, then user@host/database")));
+        }
         let Parts { target, user, password, mut options } = if ado { ado::parse(rest)? } else { parts(rest)? };
+        if scheme == "sqlite" && target.trim_start_matches("//").is_empty() {
+            return Err(url_error("no file is named; write sqlite:events.db or sqlite::memory:"));
+        }
         let mut config = Self {
             scheme,
             target,
@@ -299,6 +306,12 @@ fn decode(text: &str) -> Result<String> {
 }
 
 fn options(query: &str) -> Result<BTreeMap<String, String>> {
+    // Nothing of it is shown, as it may be the end of a password.
+    if query.contains('@') {
+        return Err(url_error(
+            "there is an @ behind the ?: write %3F for a ? in the user or password, %40 for an @ in an option",
+        ));
+    }
     let mut options = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) =
@@ -357,5 +370,42 @@ impl fmt::Display for Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Config({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::no_value("postgres://u:se?cret@host/db")]
+    #[case::unknown_option("postgres://u:p?se=cret@host/db")]
+    #[case::two_of_them("postgres://u:se@x?cret@host/db?topic=a")]
+    fn a_question_mark_in_a_password_is_told_and_not_shown(#[case] url: &str) {
+        let error = url.parse::<Config>().unwrap_err().report();
+        assert!(error.contains("%3F") && !error.contains("cret"), "{error}");
+    }
+
+    #[rstest]
+    #[case::no_slashes("postgres:postgres:secret@127.0.0.1")]
+    #[case::one_slash("postgres:/u:secret@127.0.0.1:5432/x")]
+    #[case::sql_server("mssql:sa:secret@127.0.0.1")]
+    fn a_server_without_two_slashes_is_refused_without_showing_a_password(#[case] url: &str) {
+        let error = url.parse::<Config>().unwrap_err().report();
+        assert!(error.contains("://") && !error.contains("secret"), "{error}");
+    }
+
+    #[rstest]
+    #[case::user_and_password("postgres://u:p%40@host/db")]
+    #[case::password_only("postgres://:p@host/db")]
+    #[case::user_only("postgres://u@host/db?application_name=a%40b")]
+    #[case::neither("postgres:///db?host=/run")]
+    fn a_written_url_reads_as_the_same(#[case] url: &str) {
+        let config: Config = url.parse().unwrap();
+        let again: Config = config.to_url().parse().unwrap();
+        assert_eq!((again.user(), again.password()), (config.user(), config.password()));
+        assert_eq!((again.target(), again.option("host")), (config.target(), config.option("host")));
     }
 }

@@ -14,10 +14,18 @@ use crate::json::{self, Json};
 use crate::limits;
 use crate::stream::{Expected, Stream};
 
+/// What an event or command weighs besides its payloads and tags, in bytes.
+const OVERHEAD: usize = 256;
+
 /// Returns what a request weighs in the writer's queue, in bytes, before anything of it is encoded.
 pub(crate) fn weight(append: &Append) -> usize {
-    const OVERHEAD: usize = 256;
-    append.parts.iter().flat_map(|(_, _, events)| events).map(|event| OVERHEAD + event_bytes(event)).sum()
+    let events = append.parts.iter().flat_map(|(_, _, events)| events).map(|event| OVERHEAD + event_bytes(event));
+    events.sum::<usize>() + append.command.as_ref().map_or(0, |command| OVERHEAD + command_bytes(command))
+}
+
+/// Returns the bytes of a command that the limit of a request counts.
+fn command_bytes(command: &Command) -> usize {
+    command.data.as_ref().map_or(0, |data| data.as_str().len())
 }
 
 /// Returns the bytes of an event that its limit counts.
@@ -37,13 +45,14 @@ pub(crate) fn event_bytes(event: &NewEvent) -> usize {
 /// type or expectation than before.
 pub(crate) fn append(append: Append, max_event_bytes: usize) -> Result<Request> {
     check_limits(&append, max_event_bytes)?;
+    let bytes = weight(&append);
     let command_id = append.command.as_ref().map(Command::id);
     let mut request = Request {
         streams: Vec::with_capacity(append.parts.len()),
         events: Vec::with_capacity(append.events()),
         condition: append.condition,
         command: None,
-        bytes: 0,
+        bytes,
     };
     let (mut ids, mut indexes) = (HashSet::new(), HashMap::new());
     for (stream, expected, events) in append.parts {
@@ -94,7 +103,7 @@ pub(crate) fn life(stream: &Stream, expected: Expected, life: Life) -> Request {
         correlation_id: None,
     };
     let event = encode_event(&rule, 0, marker, None);
-    Request { streams: vec![rule], events: vec![event], condition: None, command: None, bytes: 0 }
+    Request { streams: vec![rule], events: vec![event], condition: None, command: None, bytes: OVERHEAD }
 }
 
 fn rule(stream: &Stream, expected: Expected, life: Life) -> StreamRule {
@@ -108,7 +117,10 @@ fn rule(stream: &Stream, expected: Expected, life: Life) -> StreamRule {
 
 fn check_limits(append: &Append, max_event_bytes: usize) -> Result<()> {
     check_limit("events of a request", limits::EVENTS_PER_REQUEST, append.events())?;
-    let mut total = 0;
+    let terms = append.condition.iter().flat_map(|condition| &condition.items);
+    let terms = terms.map(|item| if item.tags.is_empty() { item.types.len() } else { 1 }).sum();
+    check_limit("alternatives of a condition", limits::CONDITION_ALTERNATIVES, terms)?;
+    let mut total = append.command.as_ref().map_or(0, command_bytes);
     for event in append.parts.iter().flat_map(|(_, _, events)| events) {
         total += check_event(event, max_event_bytes)?;
     }
@@ -152,7 +164,7 @@ fn encode_event(rule: &StreamRule, stream: usize, event: NewEvent, command_id: O
     write
 }
 
-/// Adds the command, whose hash covers the whole request, and weighs the request.
+/// Adds the command, whose hash covers the whole request.
 fn finish(request: &mut Request, command: Option<Command>) {
     if let Some(command) = command {
         let first = request.streams.first();
@@ -173,11 +185,6 @@ fn finish(request: &mut Request, command: Option<Command>) {
         write.request_hash = hash::request(request, &write);
         request.command = Some(write);
     }
-    request.bytes = request
-        .events
-        .iter()
-        .map(|event| event.data.as_str().len() + event.metadata.as_ref().map_or(0, |json| json.as_str().len()) + 256)
-        .sum();
 }
 
 #[cfg(test)]

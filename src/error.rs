@@ -175,7 +175,8 @@ pub enum Error {
         /// What was being done.
         operation: &'static str,
     },
-    /// The operation did not end within its deadline. Nothing waits for it any more.
+    /// The operation did not end within its deadline. An append that was being committed may still be stored: repeating it
+    /// with the same command id is safe.
     #[error("{operation} did not end within {milliseconds} ms")]
     Deadline {
         /// What was being done.

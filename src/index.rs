@@ -42,8 +42,11 @@ impl Store {
         let mut session = self.backend().session().await?;
         for statement in statements {
             if let Err(error) = session.execute(&statement).await {
-                // One that could not be built whole must not stay; the first error is the one that counts.
-                let _ = session.execute(&format!("DROP INDEX IF EXISTS \"{}\"", index.name)).await;
+                // One that could not be built whole must not stay, unless it is another caller's, who is still building it;
+                // the first error is the one that counts.
+                if !error.report().contains("already exists") {
+                    let _ = session.execute(&drop_sql(dialect, &index.name)).await;
+                }
                 return Err(error);
             }
         }
@@ -75,7 +78,7 @@ impl Store {
         let Some(index) = self.indexes().await?.into_iter().find(|index| index.path == path) else {
             return Ok(false);
         };
-        self.backend().session().await?.execute(&format!("DROP INDEX \"{}\"", index.name)).await?;
+        self.backend().session().await?.execute(&drop_sql(self.index_dialect()?, &index.name)).await?;
         Ok(true)
     }
 
@@ -89,6 +92,12 @@ impl Store {
             Some(dialect) => Ok(dialect),
         }
     }
+}
+
+/// Returns the statement that drops an index; on Postgres, appends go on meanwhile.
+fn drop_sql(dialect: Dialect, name: &str) -> String {
+    let concurrently = if dialect == Dialect::Postgres { "CONCURRENTLY " } else { "" };
+    format!("DROP INDEX {concurrently}IF EXISTS \"{name}\"")
 }
 
 /// Returns the name of the index over a path. Postgres cuts names at 63 bytes, so there it is a digest.

@@ -19,3 +19,5 @@ pub const PAGE_ROWS: usize = 10_000;
 pub const JSON_DEPTH: usize = 128;
 /// Requests that wait for one store's writer.
 pub const WAITING_REQUESTS: usize = 100_000;
+/// Alternatives of an append condition: its items with tags, and the types of its items without.
+pub const CONDITION_ALTERNATIVES: usize = 256;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::append::Appended;
@@ -28,25 +28,29 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 pub(crate) struct Writer {
     queue: std::sync::Mutex<Option<mpsc::Sender<Waiting>>>,
     task: Mutex<Option<JoinHandle<()>>>,
-    bytes: Semaphore,
-    waiting: AtomicUsize,
+    bytes: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
 }
 
-/// A request in the queue.
+/// A request in the queue. It keeps its place until it is answered, whether its caller still waits or not.
 struct Waiting {
     request: Arc<Request>,
     answer: oneshot::Sender<Result<Appended>>,
+    _place: Place,
 }
 
 /// A place in the queue, taken before a request is encoded.
-pub(crate) struct Place<'a> {
-    writer: &'a Writer,
-    _bytes: SemaphorePermit<'a>,
+pub(crate) struct Place {
+    _counted: Counted,
+    _bytes: OwnedSemaphorePermit,
 }
 
-impl Drop for Place<'_> {
+/// One of those who wait.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.writer.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -58,30 +62,29 @@ impl Writer {
         Self {
             queue: std::sync::Mutex::new(Some(sender)),
             task: Mutex::new(Some(task)),
-            bytes: Semaphore::new(QUEUED_BYTES / PERMIT_BYTES),
-            waiting: AtomicUsize::new(0),
+            bytes: Arc::new(Semaphore::new(QUEUED_BYTES / PERMIT_BYTES)),
+            waiting: Arc::default(),
         }
     }
 
     /// Takes a place for a request of some weight in bytes, waiting until there is room.
-    pub(crate) async fn place(&self, weight: usize) -> Result<Place<'_>> {
+    pub(crate) async fn place(&self, weight: usize) -> Result<Place> {
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let leave = LeaveOnDrop(&self.waiting);
+        let counted = Counted(Arc::clone(&self.waiting));
         if waiting >= limits::WAITING_REQUESTS {
             return Err(Error::Overloaded { waiting });
         }
         let permits = u32::try_from((weight / PERMIT_BYTES + 1).min(QUEUED_BYTES / PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let bytes = self.bytes.acquire_many(permits).await.map_err(|_| Error::Closed)?;
-        std::mem::forget(leave);
-        Ok(Place { writer: self, _bytes: bytes })
+        let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| Error::Closed)?;
+        Ok(Place { _counted: counted, _bytes: bytes })
     }
 
     /// Commits a request and returns its outcome. Dropping the future withdraws a request that is still queued; one
     /// that is being committed runs to its end.
-    pub(crate) async fn commit(&self, _place: Place<'_>, request: Arc<Request>) -> Result<Appended> {
+    pub(crate) async fn commit(&self, place: Place, request: Arc<Request>) -> Result<Appended> {
         let queue = self.queue.lock().map_err(|_| Error::Closed)?.clone().ok_or(Error::Closed)?;
         let (answer, outcome) = oneshot::channel();
-        queue.send(Waiting { request, answer }).await.map_err(|_| Error::Closed)?;
+        queue.send(Waiting { request, answer, _place: place }).await.map_err(|_| Error::Closed)?;
         drop(queue);
         outcome.await.map_err(|_| Error::Closed)?
     }
@@ -96,15 +99,6 @@ impl Writer {
         {
             tracing::error!(%error, "the writer ended badly");
         }
-    }
-}
-
-/// Takes a waiter off the count, unless it got its place.
-struct LeaveOnDrop<'a>(&'a AtomicUsize);
-
-impl Drop for LeaveOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -128,46 +122,45 @@ async fn run(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration, mut qu
             }
             batch.push(waiting);
         }
-        batch.retain(|waiting| !waiting.answer.is_closed());
-        let (requests, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
-        for (answer, outcome) in answers.into_iter().zip(commit(&*backend, lane, &requests, patience).await) {
-            // A caller that is gone needs no answer.
-            let _ = answer.send(outcome);
-        }
+        commit(&*backend, lane, batch, patience).await;
     }
 }
 
-/// Commits a batch; where all of it fails, halves it until the culprit alone gets the error.
-async fn commit(
-    backend: &dyn Backend,
-    lane: LaneId,
-    batch: &[Arc<Request>],
-    patience: Duration,
-) -> Vec<Result<Appended>> {
-    let mut answers = Vec::with_capacity(batch.len());
+/// Commits a batch and answers its callers; where all of it fails for its data, halves it until the culprit alone gets
+/// the error. A caller that is gone by then has taken its request back.
+async fn commit(backend: &dyn Backend, lane: LaneId, batch: Vec<Waiting>, patience: Duration) {
     let mut parts = vec![batch];
-    while let Some(part) = parts.pop() {
-        match resend::commit(backend, lane, part, patience).await {
-            Ok(outcomes) => answers.extend(outcomes),
+    while let Some(mut part) = parts.pop() {
+        part.retain(|waiting| !waiting.answer.is_closed());
+        if part.is_empty() {
+            continue;
+        }
+        let requests: Vec<_> = part.iter().map(|waiting| Arc::clone(&waiting.request)).collect();
+        // A caller that left meanwhile needs no answer.
+        match resend::commit(backend, lane, &requests, patience).await {
+            Ok(outcomes) => {
+                for (waiting, outcome) in part.into_iter().zip(outcomes) {
+                    let _ = waiting.answer.send(outcome);
+                }
+            }
             Err(error) if part.len() > 1 && is_the_data(&error) => {
-                let (front, back) = part.split_at(part.len() / 2);
-                parts.push(back);
-                parts.push(front);
+                let back = part.split_off(part.len() / 2);
+                parts.extend([back, part]);
             }
             Err(error) => {
-                let copies = (1..part.len()).map(|_| Err(copy(&error))).collect::<Vec<_>>();
-                answers.extend(copies);
-                answers.push(Err(error));
+                let last = part.pop();
+                for waiting in part {
+                    let _ = waiting.answer.send(Err(copy(&error)));
+                }
+                let _ = last.map(|waiting| waiting.answer.send(Err(error)));
             }
         }
     }
-    answers
 }
 
 /// Whether one request's data may be the reason why a batch failed.
 fn is_the_data(error: &Error) -> bool {
-    !matches!(error, Error::Backend { class: ErrorClass::Reconnect, .. } | Error::Ambiguous { .. } | Error::Closed)
+    matches!(error, Error::Backend { class: ErrorClass::Conflict | ErrorClass::Fatal, .. })
 }
 
 /// An error for each request of a batch that failed for one reason.

@@ -156,7 +156,10 @@ pub fn decide<'a>(state: &mut LaneState, request: &'a Request, matched: Option<P
         if known.request_hash != command.request_hash {
             return Err(Error::CommandReused { command_id: command.command_id });
         }
-        return Ok(Decision::Duplicate(Appended::new(state.lane, known.positions, known.versions.clone(), true)));
+        // In the order of the request, as the first outcome was.
+        let mut versions = known.versions.clone();
+        versions.sort_by_key(|(id, _)| request.streams.iter().position(|rule| rule.aggregate_id == *id));
+        return Ok(Decision::Duplicate(Appended::new(state.lane, known.positions, versions, true)));
     }
     for rule in &request.streams {
         check_stream(rule, state.streams.get(&rule.aggregate_id))?;

@@ -19,7 +19,7 @@ pub struct Request {
     pub condition: Option<Condition>,
     /// The command that gives the request its identity.
     pub command: Option<CommandWrite>,
-    /// What the request weighs in a queue: the bytes of its payloads and names.
+    /// What the request weighs in a queue: the bytes of its payloads and tags, and some for each event.
     pub bytes: usize,
 }
 

@@ -47,10 +47,27 @@ impl RawSqlite {
     }
 }
 
+fn version(connection: &Connection, stream: &str) -> rusqlite::Result<Option<i64>> {
+    connection.prepare_cached(VERSION)?.query_row([stream], |row| row.get(0))
+}
+
 /// Stores events of one stream in one transaction, at a version that is read in it.
 fn store(connection: &Connection, stream: &str, numbers: std::ops::Range<usize>) -> rusqlite::Result<()> {
+    store_at(connection, stream, numbers, |_| true).map(drop)
+}
+
+/// Stores events as [`store`] does if the version is accepted, and returns whether it was.
+fn store_at(
+    connection: &Connection,
+    stream: &str,
+    numbers: std::ops::Range<usize>,
+    accepts: impl FnOnce(Option<i64>) -> bool,
+) -> rusqlite::Result<bool> {
     let transaction = rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
-    let version: Option<i64> = transaction.prepare_cached(VERSION)?.query_row([stream], |row| row.get(0))?;
+    let version = version(&transaction, stream)?;
+    if !accepts(version) {
+        return Ok(false);
+    }
     let head: Option<i64> = transaction.prepare_cached(HEAD)?.query_row([], |row| row.get(0))?;
     let now = chrono::Utc::now().timestamp_micros();
     if version.is_none() {
@@ -71,7 +88,7 @@ fn store(connection: &Connection, stream: &str, numbers: std::ops::Range<usize>)
         ])?;
     }
     drop(insert);
-    transaction.commit()
+    transaction.commit().map(|()| true)
 }
 
 /// Reads rows whole, data and metadata parsed where asked.
@@ -147,17 +164,14 @@ impl Contender for RawSqlite {
             (0..requests)
                 .map(|request| {
                     let start = Instant::now();
-                    while !self.with(|connection| {
-                        let read = |connection: &Connection| -> rusqlite::Result<Option<i64>> {
-                            connection.prepare_cached(VERSION)?.query_row(["contended"], |row| row.get(0))
-                        };
-                        let expected = read(connection)?;
-                        let current = read(connection)?;
-                        if expected != current {
-                            return Ok(false);
+                    loop {
+                        let expected = self.with(|connection| version(connection, "contended"))?;
+                        let accepts = |version| version == expected;
+                        let numbers = request..request + 1;
+                        if self.with(|connection| store_at(connection, "contended", numbers, accepts))? {
+                            break;
                         }
-                        store(connection, "contended", request..request + 1).map(|()| true)
-                    })? {}
+                    }
                     Ok(nanoseconds(start))
                 })
                 .collect::<Result<Vec<u64>>>()

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::table::{Column, Table};
-use super::{Context, Exit, Failure, progress};
+use super::{Context, Exit, Failure, interrupt, progress};
 use crate::conformance::{Harness, Report, Status, Summary, UrlHarness, cases, run_until};
 
 /// Prove that a database keeps the contract: every case of the suite, each in a schema or file of its own, which is
@@ -63,13 +63,6 @@ async fn reach(harness: &UrlHarness) -> Result<(), Failure> {
     let removed = database.remove().await;
     opened?;
     Ok(removed?)
-}
-
-/// Waits for Ctrl-C; for ever, where the system has no such signal.
-async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Waits for a second Ctrl-C: who gives it does not want to wait for the removal of databases.

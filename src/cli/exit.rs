@@ -53,7 +53,7 @@ impl Failure {
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self::new(Exit::Interrupted, "interrupted: what was acknowledged is stored, the rest is not")
+        Self::new(Exit::Interrupted, "interrupted: what was acknowledged is stored; what was on its way may be")
     }
 
     /// Says where the failure happened.
@@ -116,6 +116,11 @@ impl From<io::Error> for Failure {
 
 /// Prints what clap says of a command line, and returns its exit code.
 pub(super) fn usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let reason = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        return Failure::usage(reason).report(true);
+    }
     // Where the output is closed, the exit code still says it.
     let _ = error.print();
     if error.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }

@@ -1,12 +1,13 @@
 //! `annals export`: the log as JSON lines, which `import` reads.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use futures::TryStreamExt;
 use serde::Serialize;
+use tempfile::NamedTempFile;
 
 use super::{Context, Failure, output, progress};
 use crate::event::{Payload, RecordedEvent};
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// Only events after this position.
     #[arg(long, value_name = "POSITION")]
     after: Option<i64>,
-    /// Write to a file, which is there whole or not at all [default: standard output].
+    /// Write to a file, which is there whole or not at all; `-` is standard output, the default.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -45,15 +46,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
     query.after = args.after.map(Position::new);
     let store = context.store().await?;
-    let Some(path) = args.output else {
+    let Some(path) = args.output.filter(|path| path.as_os_str() != "-") else {
         return write(&store, query, |line| context.output().line(line)).await.map(drop);
     };
     let failed = |error: io::Error| Failure::usage(format!("can't write {}: {error}", path.display()));
-    let partial = Partial::new(&path);
-    let mut file = BufWriter::with_capacity(256 * 1024, File::create(&partial.0).map_err(failed)?);
+    let target = Target::new(&path)?;
+    let mut file = BufWriter::with_capacity(256 * 1024, target.open().map_err(failed)?);
     let count = write(&store, query, |line| writeln!(file, "{line}").map_err(failed)).await?;
-    file.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
-    std::fs::rename(&partial.0, &path).map_err(failed)?;
+    file.flush().map_err(failed)?;
+    target.keep(file.into_inner().map_err(|error| failed(error.into_error()))?).map_err(failed)?;
     let mut out = context.output();
     if context.json {
         out.json(&serde_json::json!({"exported": count}))
@@ -62,21 +63,73 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// A file that is not whole yet. It is removed, unless it gets its name.
-struct Partial(PathBuf);
+/// Where an export goes.
+enum Target {
+    /// A file, which is written beside its place, and gets its name when it is whole.
+    File(PathBuf),
+    /// A device or a pipe, which is written as it is.
+    Stream(PathBuf),
+}
 
-impl Partial {
-    fn new(path: &Path) -> Self {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".part");
-        Self(name.into())
+/// What is written.
+enum Sink {
+    File(NamedTempFile),
+    Stream(File),
+}
+
+impl Target {
+    /// Chooses by what stands there. A database is not written over: the name was a mistake.
+    fn new(path: &Path) -> Result<Self, Failure> {
+        let Ok(path) = std::fs::canonicalize(path) else { return Ok(Self::File(path.to_owned())) };
+        if !path.is_file() {
+            return Ok(Self::Stream(path));
+        }
+        let mut start = [0; 16];
+        let is_database = File::open(&path).and_then(|mut file| file.read_exact(&mut start)).is_ok();
+        if is_database && &start == b"SQLite format 3\0" {
+            let reason = format!("{} is a SQLite database: name another file", path.display());
+            return Err(Failure::usage(reason));
+        }
+        Ok(Self::File(path))
+    }
+
+    fn open(&self) -> io::Result<Sink> {
+        match self {
+            Self::Stream(path) => OpenOptions::new().write(true).open(path).map(Sink::Stream),
+            Self::File(path) => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let mut builder = tempfile::Builder::new();
+                #[cfg(unix)]
+                builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+                builder.prefix(".annals-export-").tempfile_in(folder).map(Sink::File)
+            }
+        }
+    }
+
+    fn keep(&self, sink: Sink) -> io::Result<()> {
+        match (self, sink) {
+            (Self::File(path), Sink::File(file)) => {
+                file.as_file().sync_all()?;
+                file.persist(path).map(drop).map_err(|error| error.error)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // Once it has its name, there is nothing to remove.
-        let _ = std::fs::remove_file(&self.0);
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.write(bytes),
+            Self::Stream(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.flush(),
+            Self::Stream(file) => file.flush(),
+        }
     }
 }
 

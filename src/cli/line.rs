@@ -62,6 +62,10 @@ pub(crate) struct Defaults {
 impl<'a> Line<'a> {
     /// Parses a line.
     pub(crate) fn parse(text: &'a str) -> Result<Self> {
+        // An array would be taken as the fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(Error::invalid("json", "the line is not a json object"));
+        }
         serde_json::from_str(text).map_err(|error| {
             let reason = error.to_string();
             // A line has no lines: only the column helps.

@@ -50,8 +50,9 @@ Exit codes:
   3    conflict: the stream, command or event is not as the request expects; read again
        and decide anew
   4    the stream, event, snapshot, index, topic or database file does not exist
-  5    the database is busy or out of reach; the same command may succeed later
-  130  interrupted with Ctrl-C; what was acknowledged is stored
+  5    the database is busy or out of reach, or did not answer in time; the same command may
+       succeed later, and with the same --command-id it is carried out once
+  130  interrupted with Ctrl-C or SIGTERM; what was acknowledged is stored
 
 A closed pipe, as in `annals read order-1 | head -1`, ends quietly with 0.";
 
@@ -126,12 +127,27 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = run(cli) => outcome,
-            Ok(()) = tokio::signal::ctrl_c(), if interruptible => Err(Failure::interrupted()),
+            () = interrupt(), if interruptible => Err(Failure::interrupted()),
         }
     });
     // A thread that still waits for standard input would keep the process alive.
     runtime.shutdown_background();
     outcome.map_or_else(|failure| failure.report(json), |()| ExitCode::SUCCESS)
+}
+
+/// Waits for Ctrl-C, or for the signal by which supervisors end a program; for ever, where the system has neither.
+async fn interrupt() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            Ok(()) = tokio::signal::ctrl_c() => return,
+            Some(()) = terminate.recv() => return,
+            else => {}
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {

@@ -89,6 +89,7 @@ macro_rules! conformance_suite {
                 a_repeated_command_stores_nothing
                 the_first_decision_is_not_flagged_as_a_duplicate
                 a_repetition_gets_the_versions_of_every_stream
+                a_repetition_lists_the_streams_as_the_first_outcome_did
                 a_repetition_is_answered_when_the_version_moved_on
                 a_repetition_is_answered_after_the_stream_was_deleted
                 a_repetition_is_answered_after_its_condition_would_fail
@@ -187,6 +188,7 @@ macro_rules! conformance_suite {
                 a_snapshot_of_the_same_version_is_not_replaced
                 a_later_schema_replaces_an_earlier_one_of_the_same_version
                 an_earlier_schema_does_not_replace_a_later_one
+                a_snapshot_that_is_refused_leaves_the_one_of_its_version
                 a_snapshot_of_another_schema_is_ignored
                 the_newest_of_a_schema_is_found_behind_a_newer_one_of_another
                 a_schema_below_1_is_refused
@@ -218,6 +220,8 @@ macro_rules! conformance_suite {
                 a_request_of_10001_events_is_refused
                 events_of_all_streams_of_a_request_count_together
                 a_request_beyond_64_mib_is_refused
+                a_condition_of_256_alternatives_is_decided
+                a_condition_of_257_alternatives_is_refused
                 a_page_of_10000_rows_is_read
                 a_page_of_10001_rows_is_refused
                 a_page_without_rows_is_refused

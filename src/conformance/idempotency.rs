@@ -17,6 +17,7 @@ pub(super) const CASES: &[Case] = cases![
     a_repeated_command_stores_nothing: "1.7", "4.1";
     the_first_decision_is_not_flagged_as_a_duplicate: "4.1";
     a_repetition_gets_the_versions_of_every_stream: "3.6", "4.1";
+    a_repetition_lists_the_streams_as_the_first_outcome_did: "3.6", "4.1";
     a_repetition_is_answered_when_the_version_moved_on: "4.1";
     a_repetition_is_answered_after_the_stream_was_deleted: "4.1", "8.1";
     a_repetition_is_answered_after_its_condition_would_fail: "3.7", "4.1";
@@ -51,6 +52,19 @@ async fn a_repeated_command_gets_the_first_outcome(f: &Fixture) -> Verdict {
     ensure!(again.duplicate, "the repetition is not flagged as a duplicate");
     ensure_eq!(again.positions, Some((Position::new(1), Position::new(2))), "positions");
     ensure_eq!((again.lane, again.versions), (original.lane, original.versions), "lane and versions");
+    Ok(())
+}
+
+async fn a_repetition_lists_the_streams_as_the_first_outcome_did(f: &Fixture) -> Verdict {
+    f.filled("a", 1).await?;
+    let id = Uuid::new_v4();
+    let request = || -> Result<Append> {
+        let append =
+            Append::new().guard(f.stream("a")?, Expected::exact(1)).to(f.stream("b")?, Expected::Any, f.events(1)?);
+        Ok(append.to(f.stream("a")?, Expected::exact(1), f.events(1)?).command(Command::new(id)))
+    };
+    let original = f.store.commit(request()?).await?;
+    ensure_eq!(f.store.commit(request()?).await?.versions, original.versions, "streams and versions");
     Ok(())
 }
 

@@ -2,12 +2,12 @@
 
 use super::case::{Case, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use crate::append::Append;
+use crate::append::{Append, Condition};
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::json::Json;
 use crate::limits;
-use crate::position::Version;
+use crate::position::{Position, Version};
 use crate::read::{Query, StreamFilter};
 use crate::snapshot::{NewSnapshot, SnapshotQuery};
 use crate::stream::Expected;
@@ -26,6 +26,8 @@ pub(super) const CASES: &[Case] = cases![
     a_request_of_10001_events_is_refused: "9.1", "9.2";
     events_of_all_streams_of_a_request_count_together: "9.1", "9.2";
     a_request_beyond_64_mib_is_refused: "9.1", "9.2" if Durable;
+    a_condition_of_256_alternatives_is_decided: "3.7", "9.1";
+    a_condition_of_257_alternatives_is_refused: "9.1", "9.2";
     a_page_of_10000_rows_is_read: "9.1";
     a_page_of_10001_rows_is_refused: "9.1", "9.2";
     a_page_without_rows_is_refused: "9.1";
@@ -169,6 +171,32 @@ async fn a_request_beyond_64_mib_is_refused(f: &Fixture) -> Verdict {
     let refused = store.append(&f.stream("a")?, Expected::Any, events).await;
     ensure_err!(refused, Error::Limit { limit: 67_108_864, actual: 67_108_865, .. });
     store.close().await;
+    nothing_is_stored(f).await
+}
+
+/// Makes a condition of items with one tag each, and one item of two types, that many alternatives in all.
+fn condition_of(alternatives: usize) -> Result<Condition> {
+    let tagged = (2..alternatives).try_fold(Condition::after(Position::ZERO), |condition, number| {
+        condition.or([] as [&str; 0], [format!("n:{number}")])
+    });
+    tagged?.or(["One", "Two"], [] as [&str; 0])
+}
+
+async fn a_condition_of_256_alternatives_is_decided(f: &Fixture) -> Verdict {
+    let append = |event_type| -> Result<Append> {
+        let append = Append::new().to(f.stream("a")?, Expected::Any, [f.event(event_type)?]);
+        Ok(append.condition(condition_of(limits::CONDITION_ALTERNATIVES)?))
+    };
+    f.store.commit(append("Two")?).await?;
+    ensure_err!(f.store.commit(append("One")?).await, Error::ConditionFailed { .. });
+    ensure_eq!(f.store.query(Query::new()).await?.len(), 1, "events");
+    Ok(())
+}
+
+async fn a_condition_of_257_alternatives_is_refused(f: &Fixture) -> Verdict {
+    let append = Append::new().to(f.stream("a")?, Expected::Any, f.events(1)?);
+    let refused = f.store.commit(append.condition(condition_of(limits::CONDITION_ALTERNATIVES + 1)?)).await;
+    ensure_err!(refused, Error::Limit { limit: 256, actual: 257, .. });
     nothing_is_stored(f).await
 }
 

@@ -19,6 +19,7 @@ pub(super) const CASES: &[Case] = cases![
     a_snapshot_of_the_same_version_is_not_replaced: "7.1";
     a_later_schema_replaces_an_earlier_one_of_the_same_version: "7.1", "7.2";
     an_earlier_schema_does_not_replace_a_later_one: "7.1", "7.2";
+    a_snapshot_that_is_refused_leaves_the_one_of_its_version: "7.1", "7.2";
     a_snapshot_of_another_schema_is_ignored: "7.2";
     the_newest_of_a_schema_is_found_behind_a_newer_one_of_another: "7.2";
     a_schema_below_1_is_refused: "7.2";
@@ -68,6 +69,16 @@ const fn at_or_before(version: i64) -> SnapshotQuery {
 
 const fn of_schema(schema: i32) -> SnapshotQuery {
     SnapshotQuery { at_or_before: None, snapshot_version: Some(schema) }
+}
+
+async fn a_snapshot_that_is_refused_leaves_the_one_of_its_version(f: &Fixture) -> Verdict {
+    f.filled("a", 3).await?;
+    save(f, [2]).await?;
+    ensure!(f.store.save_snapshot(&snapshot(f, 3)?.with_schema(2)?).await?, "the snapshot at 3 was not stored");
+    let later = snapshot(f, 2)?.with_schema(2)?;
+    ensure!(!f.store.save_snapshot(&later).await?, "a snapshot went behind one of the same schema");
+    ensure_eq!(found(f, of_schema(1)).await?, Some(2), "version of the snapshot of the earlier schema");
+    Ok(())
 }
 
 async fn a_saved_snapshot_comes_back(f: &Fixture) -> Verdict {

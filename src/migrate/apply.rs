@@ -9,7 +9,7 @@ use super::plan::{Direction, Step, Target, plan};
 use super::sql::Place;
 use super::{Consent, consent_missing};
 use crate::backend::Session;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, Result};
 use crate::schema::{self, FIRST_VERSION};
 use crate::sql::Dialect;
 
@@ -159,7 +159,10 @@ impl<'a> Runner<'a> {
             self.session.execute(sql).await?;
         }
         self.execute(step).await?;
-        self.session.execute(self.place.check_mark()).await.map_err(|_| {
+        self.session.execute(self.place.check_mark()).await.map_err(|error| {
+            if matches!(error, Error::Backend { class: ErrorClass::Reconnect | ErrorClass::Ambiguous, .. }) {
+                return error;
+            }
             let label = step.script.label();
             let reason = format!(
                 "{label} ends the transaction that it runs in, so that it was not written down: take BEGIN, COMMIT and \

@@ -13,15 +13,13 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// What a connection needs before it migrates. A migration takes as long as it takes and plans as the server likes
-    /// best, and on SQL Server an error must end the transaction.
+    /// What a connection needs before it migrates. A migration takes as long as it takes, and on SQL Server an error must end the transaction.
     pub(super) const fn prepare(self) -> Option<&'static str> {
         match self.dialect {
             Dialect::Sqlite => None,
-            Dialect::Postgres => Some(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; RESET plan_cache_mode; \
-                 RESET enable_seqscan; RESET enable_bitmapscan; RESET jit",
-            ),
+            Dialect::Postgres => {
+                Some("SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+            }
             Dialect::Mssql => {
                 Some("SET XACT_ABORT ON; SET QUOTED_IDENTIFIER ON; SET ANSI_NULLS ON; SET LOCK_TIMEOUT -1")
             }

@@ -162,8 +162,9 @@ pub(crate) fn save_snapshot(dialect: Dialect, lane: LaneId, snapshot: &NewSnapsh
         dialect,
         "save a snapshot",
         "DELETE FROM {s}snapshots WHERE lane_id = ? AND aggregate_id = ? AND aggregate_version = ? \
-         AND aggregate_type = ? AND snapshot_version < ?",
-        [lane(), id(), version(), snapshot.stream.aggregate_type().into(), schema()],
+         AND aggregate_type = ? AND snapshot_version < ? AND NOT EXISTS (SELECT 1 FROM {s}snapshots s \
+         WHERE s.lane_id = ? AND s.aggregate_id = ? AND s.aggregate_version >= ? AND s.snapshot_version >= ?)",
+        [lane(), id(), version(), snapshot.stream.aggregate_type().into(), schema(), lane(), id(), version(), schema()],
     );
     let mut sql = Sql::new(dialect, "save a snapshot");
     sql.add(

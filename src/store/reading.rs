@@ -203,7 +203,10 @@ impl Store {
         for lane in &self.inner.topic.lanes {
             streams.extend(self.deadline("list streams", self.inner.backend.streams(*lane, filter)).await?);
         }
-        streams.sort_by(|left, right| left.aggregate_id.cmp(&right.aggregate_id));
+        // One lane's page is in the order that its backend goes on in, which need not be that of bytes.
+        if self.inner.topic.lanes.len() > 1 {
+            streams.sort_by(|left, right| left.aggregate_id.cmp(&right.aggregate_id));
+        }
         streams.truncate(filter.limit);
         Ok(streams)
     }
@@ -315,7 +318,11 @@ impl Reading {
     async fn next_page(mut self) -> Result<Option<(Vec<RecordedEvent>, Self)>> {
         let (Some(lane), 1..) = (self.lanes.first().copied(), self.left) else { return Ok(None) };
         let rows = usize::try_from(self.left).unwrap_or(PAGE).min(PAGE);
-        let mut query = self.rest.take().unwrap_or_else(|| self.query.clone());
+        let mut query = match self.rest.take() {
+            Some(rest) => rest,
+            None if looks_back(&self.query) => self.store.resolve_as_of(lane, &self.query).await?,
+            None => self.query.clone(),
+        };
         let page = self.store.page(lane, &query, rows).await?;
         self.left -= page.events.len() as u64;
         if page.more {
@@ -347,19 +354,26 @@ fn check_rows(rows: usize) -> Result<()> {
     Ok(())
 }
 
-/// Checks that an unfiltered page has no holes, at its beginning neither.
+/// Checks that an unfiltered page has no holes: not between its events, not before the first, and, where it is the last
+/// page, not behind the last.
 fn check_contiguous(lane: LaneId, query: &Query, page: &Page) -> Result<()> {
     let forward = query.direction == Direction::Forward;
+    let step = if forward { 1 } else { -1 };
     let mut expected = match (forward, query.after) {
-        (true, Some(after)) => Some(after.next()),
-        _ => None,
+        (true, after) => after.unwrap_or_default().next(),
+        (false, None) => page.head,
+        (false, Some(after)) => after.plus(-1).min(page.head),
     };
     for event in &page.events {
-        let found = event.position;
-        match expected {
-            Some(expected) if found != expected => return Err(Error::Gap { lane: lane.get(), expected, found }),
-            _ => expected = Some(if forward { found.next() } else { found.plus(-1) }),
+        if event.position != expected {
+            return Err(Error::Gap { lane: lane.get(), expected, found: event.position });
         }
+        expected = expected.plus(step);
+    }
+    let end = if forward { query.until.unwrap_or(page.head).min(page.head) } else { query.until.unwrap_or_default() };
+    let is_missing = if forward { expected <= end } else { expected >= end.max(Position::new(1)) };
+    if !page.more && is_missing {
+        return Err(Error::Gap { lane: lane.get(), expected, found: end.plus(step) });
     }
     Ok(())
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use annals::conformance::Harness;
-use annals::{Append, Command, Expected, NewEvent, Position, Query, Store, Stream, Version};
+use annals::conformance::{Database, Harness};
+use annals::{Append, Command, Error, Expected, NewEvent, Position, Query, Store, Stream, Version};
 use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,6 +54,66 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cut: Arc<AtomicU8
     }
 }
 
+/// A store whose connections go through a proxy, and one whose connections do not.
+async fn behind_a_proxy(database: &dyn Database) -> (Store, Store, Proxy) {
+    let url = database.url().unwrap();
+    let server = url.split_once('@').unwrap().1.split('/').next().unwrap();
+    let proxy = Proxy::start(server.to_owned()).await;
+    let store = Store::connect(&url.replace(server, &proxy.address)).await.unwrap();
+    // The statements are prepared now, so that the next exchange with the server is the append itself.
+    let warm = Stream::new("cart", "cart-0").unwrap();
+    store.append(&warm, Expected::Any, [NewEvent::json("Added", &0).unwrap()]).await.unwrap();
+    (store, database.open(&[]).await.unwrap(), proxy)
+}
+
+/// The first attempt is refused for the first event, whose id is taken. The second must not take that event for its own.
+#[rstest]
+#[tokio::test]
+async fn a_request_that_was_refused_is_refused_when_it_is_sent_again(
+    #[values(BEFORE_THE_REQUEST, BEFORE_THE_ANSWER)] point: u8,
+) {
+    let Some(schemas) = support::schemas("postgres") else { return };
+    let database = schemas.fresh().await.unwrap();
+    let (store, direct, proxy) = behind_a_proxy(&*database).await;
+    let stream = Stream::new("cart", "cart-1").unwrap();
+    let taken = NewEvent::json("Added", &1).unwrap().with_id(Uuid::new_v4());
+    direct.append(&stream, Expected::NoStream, [taken.clone()]).await.unwrap();
+
+    proxy.cut.store(point, Ordering::SeqCst);
+    let refused = store.append(&stream, Expected::Any, [taken, NewEvent::json("Added", &2).unwrap()]).await;
+
+    assert_eq!(proxy.cut.load(Ordering::SeqCst), NOWHERE, "nothing was cut");
+    assert!(matches!(refused, Err(Error::DuplicateEvent { .. })), "{refused:?}");
+    assert_eq!(direct.query(Query::new()).await.unwrap().len(), 2);
+    store.close().await;
+    direct.close().await;
+    database.remove().await.unwrap();
+}
+
+/// Requests that are committed together are each answered for their own events.
+#[rstest]
+#[tokio::test]
+async fn a_batch_that_is_sent_again_is_stored_once(#[values(BEFORE_THE_REQUEST, BEFORE_THE_ANSWER)] point: u8) {
+    let Some(schemas) = support::schemas("postgres") else { return };
+    let database = schemas.fresh().await.unwrap();
+    let (store, direct, proxy) = behind_a_proxy(&*database).await;
+    proxy.cut.store(point, Ordering::SeqCst);
+    let appends = (0..40).map(|number| {
+        let (store, stream) = (store.clone(), Stream::new("cart", format!("cart-{}", number % 4 + 1)).unwrap());
+        async move { store.append(&stream, Expected::Any, [NewEvent::json("Added", &number).unwrap()]).await.unwrap() }
+    });
+    let outcomes = futures::future::join_all(appends).await;
+
+    assert_eq!(proxy.cut.load(Ordering::SeqCst), NOWHERE, "nothing was cut");
+    let mut positions: Vec<_> = outcomes.iter().map(|outcome| outcome.position().get()).collect();
+    positions.sort_unstable();
+    assert_eq!(positions, (2..=41).collect::<Vec<_>>());
+    assert_eq!(direct.query(Query::new()).await.unwrap().len(), 41);
+    store.close().await;
+    direct.close().await;
+    database.remove().await.unwrap();
+}
+
 #[rstest]
 #[case::lone(1, false)]
 #[case::several(20, false)]
@@ -65,24 +125,15 @@ async fn a_request_that_is_sent_again_is_stored_once(
     #[values(BEFORE_THE_REQUEST, BEFORE_THE_ANSWER)] point: u8,
     #[values(Expected::NoStream, Expected::Any)] expected: Expected,
 ) {
-    let Some(url) = support::server("postgres") else { return };
-    let database = support::schemas("postgres").unwrap().fresh().await.unwrap();
-    let server = url.split_once('@').unwrap().1.split('/').next().unwrap();
-    let proxy = Proxy::start(server.to_owned()).await;
-    let direct = database.open(&[]).await.unwrap();
-    let store = Store::connect(&database.url().unwrap().replace(server, &proxy.address)).await.unwrap();
-
+    let Some(schemas) = support::schemas("postgres") else { return };
+    let database = schemas.fresh().await.unwrap();
+    let (store, direct, proxy) = behind_a_proxy(&*database).await;
     let stream = Stream::new("cart", "cart-1").unwrap();
     let new: Vec<_> = (0..events).map(|number| NewEvent::json("Added", &number).unwrap()).collect();
     let mut append = Append::new().to(stream, expected, new);
     if with_command {
         append = append.command(Command::new(Uuid::new_v4()));
     }
-    // The statements are prepared now, so that the next exchange with the server is the append itself.
-    store
-        .append(&Stream::new("cart", "cart-0").unwrap(), expected, [NewEvent::json("Added", &0).unwrap()])
-        .await
-        .unwrap();
     proxy.cut.store(point, Ordering::SeqCst);
     let outcome = store.commit(append).await.unwrap();
 

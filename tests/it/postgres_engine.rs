@@ -260,6 +260,7 @@ async fn a_request_of_several_events_with_tags_and_a_command_is_one_call() {
                 AND query NOT LIKE '%set_config%'";
     let other = database.open(&[]).await.unwrap();
     let found = sql(&other, last).await;
+    assert!(!found.is_empty());
     assert!(found.iter().flatten().flatten().all(|query| query.starts_with("SELECT annals_append")), "{found:?}");
     assert_eq!(store.query(Query::new().tags(["all"]).unwrap()).await.unwrap().len(), 3);
     assert_eq!(store.query(Query::new().tags(["all", "n:2"]).unwrap()).await.unwrap()[0].position, Position::new(4));

@@ -40,7 +40,7 @@ struct Options {
 #[derive(Debug)]
 struct Readers {
     idle: Mutex<Vec<Connection>>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 /// Opens the database that a URL names.
@@ -64,7 +64,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Sqlite> {
         thread: Mutex::new(Some(thread)),
         readers: Arc::new(Readers {
             idle: Mutex::new(Vec::new()),
-            permits: Semaphore::new(config.pool_max() as usize),
+            permits: Arc::new(Semaphore::new(config.pool_max() as usize)),
         }),
     })
 }
@@ -194,18 +194,20 @@ impl Sqlite {
         if self.is_memory() {
             return self.on_writer(move |connection| job(connection)).await;
         }
-        let permit = self.readers.permits.acquire().await.map_err(|_| Error::Closed)?;
+        let permit = Arc::clone(&self.readers.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (readers, options) = (Arc::clone(&self.readers), self.options.clone());
         let work = tokio::task::spawn_blocking(move || {
             let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = idle.map_or_else(|| open(&options), Ok)?;
             let outcome = job(&connection);
-            readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            if !readers.permits.is_closed() {
+                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            // Only now, as the work goes on where the caller has stopped waiting.
+            drop(permit);
             outcome
         });
-        let outcome = work.await.map_err(|error| Error::backend("sqlite", operation, ErrorClass::Fatal, error))?;
-        drop(permit);
-        outcome
+        work.await.map_err(|error| Error::backend("sqlite", operation, ErrorClass::Fatal, error))?
     }
 
     /// Returns a connection for SQL text: one of its own, or the only one of a database in memory.
@@ -221,6 +223,7 @@ impl Sqlite {
     pub(super) async fn shut_down(&self) {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.readers.permits.close();
         let readers = Arc::clone(&self.readers);
         let ended = tokio::task::spawn_blocking(move || {
             let joined = thread.map(std::thread::JoinHandle::join);

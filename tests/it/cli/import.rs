@@ -249,5 +249,34 @@ fn an_export_takes_filters_and_leaves_no_partial_file() {
     assert_eq!(annals.ok(["export", "--stream", "s"]).lines().count(), 2);
     assert_eq!(annals.ok(["export", "--type", "A", "--after", "1"]).lines().count(), 1);
     annals.ok(["export", "-o", "x.jsonl"]);
-    assert!(annals.path("x.jsonl").exists() && !annals.path("x.jsonl.part").exists());
+    let files = std::fs::read_dir(annals.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
+    let hidden: Vec<_> = files.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+    assert!(annals.path("x.jsonl").exists() && hidden.is_empty(), "{hidden:?}");
+    assert_eq!(annals.ok(["export", "-o", "-"]).lines().count(), 3);
+}
+
+#[test]
+fn an_export_never_replaces_a_database() {
+    let annals = Annals::new();
+    annals.put("s", "A", "1");
+    annals.run(["export", "-o", "store.db"]).fails(2, "is a SQLite database");
+    assert_eq!(annals.json(["read", "s"]).len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_writes_into_a_pipe_and_through_a_link() {
+    let annals = Annals::new();
+    annals.put("s", "A", "1");
+    assert!(std::process::Command::new("mkfifo").arg(annals.path("pipe")).status().unwrap().success());
+    let pipe = annals.path("pipe");
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    annals.ok(["export", "-o", "pipe"]);
+    assert_eq!(reader.join().unwrap().lines().count(), 1);
+
+    std::fs::write(annals.path("whole.jsonl"), "").unwrap();
+    std::os::unix::fs::symlink(annals.path("whole.jsonl"), annals.path("link.jsonl")).unwrap();
+    annals.ok(["export", "-o", "link.jsonl"]);
+    assert!(annals.path("link.jsonl").is_symlink());
+    assert_eq!(std::fs::read_to_string(annals.path("whole.jsonl")).unwrap().lines().count(), 1);
 }

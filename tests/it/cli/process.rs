@@ -40,6 +40,7 @@ fn wrong_urls_are_refused_without_showing_a_password() {
     let annals = Annals::bare();
     annals.run(["health", "--url", "annals.db"]).fails(2, "scheme");
     annals.run(["health", "--url", "oracle://x"]).fails(2, "unknown scheme");
+    annals.run(["health", "--url", "sqlite:"]).fails(2, "no file is named");
     annals.run(["health", "--url", "sqlite:x.db?colour=red"]).fails(4, "no database");
     annals.run(["migrate", "up", "--url", "sqlite:x.db?colour=red"]).fails(2, "unknown option");
     for url in ["oracle://u:s3cret@h/d", "postgres://u:s3cret@127.0.0.1:1/d?colour=red", "mssql://u:s3cret@h/d?x"] {
@@ -52,6 +53,8 @@ fn wrong_urls_are_refused_without_showing_a_password() {
 fn wrong_arguments_are_usage_errors() {
     let annals = Annals::new();
     annals.run(["fly"]).fails(2, "unrecognized subcommand");
+    let told = annals.run(["--json", "fly"]);
+    assert!(told.code == 2 && told.err.starts_with("{\"error\":\"unrecognized subcommand"), "{told:?}");
     annals.run(["read"]).fails(2, "required");
     annals.run(["read", "s", "--limit", "many"]).fails(2, "invalid value");
     annals.run(["append", "o", "s", "--type", "T"]).fails(2, "--data");
@@ -104,8 +107,8 @@ fn a_closed_pipe_ends_every_reading_verb_quietly() {
 }
 
 #[cfg(unix)]
-#[test]
-fn an_interrupt_ends_an_import_with_130_and_keeps_what_was_acknowledged() {
+#[rstest::rstest]
+fn an_interrupt_ends_an_import_with_130_and_keeps_what_was_acknowledged(#[values("-INT", "-TERM")] signal: &str) {
     let annals = Annals::new();
     let mut child =
         annals.command(["import", "-", "--name", "n", "--batch", "1"]).stdin(Stdio::piped()).spawn().unwrap();
@@ -116,8 +119,8 @@ fn an_interrupt_ends_an_import_with_130_and_keeps_what_was_acknowledged() {
     while annals.log().is_empty() {
         assert!(Instant::now() < deadline, "the first line was not stored");
     }
-    let signal = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(signal.success());
+    let sent = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
     while child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < deadline || child.kill().is_err(), "the interrupt was not heard");
     }
