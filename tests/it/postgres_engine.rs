@@ -268,3 +268,18 @@ async fn a_request_of_several_events_with_tags_and_a_command_is_one_call() {
     other.close().await;
     database.remove().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_index_over_payloads_is_built_once_and_can_be_dropped() {
+    let Some(database) = fresh().await else { return };
+    let store = database.open(&[]).await.unwrap();
+    store.append(&stream(), Expected::NoStream, [event()]).await.unwrap();
+    let added = store.add_index("data.n").await.unwrap();
+    assert_eq!(store.add_index("data.n").await.unwrap(), added);
+    assert_eq!(store.indexes().await.unwrap(), [added]);
+    store.append(&stream(), Expected::exact(1), [event()]).await.unwrap();
+    assert!(store.drop_index("data.n").await.unwrap());
+    assert!(!store.drop_index("data.n").await.unwrap() && store.indexes().await.unwrap().is_empty());
+    store.close().await;
+    database.remove().await.unwrap();
+}
