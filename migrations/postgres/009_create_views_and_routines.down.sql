@@ -8,6 +8,8 @@ DROP FUNCTION "create_snapshot";
 DROP FUNCTION "get_event_stream";
 DROP FUNCTION "read_stream_forward";
 DROP FUNCTION "append_to_stream";
+DROP FUNCTION "annals_append_batch";
+DROP FUNCTION "annals_first_matches";
 DROP FUNCTION "annals_append";
 DROP FUNCTION "annals_json_key";
 DROP FUNCTION "annals_lane";

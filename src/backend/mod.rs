@@ -16,6 +16,8 @@ pub(crate) mod mssql;
 pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+#[cfg(feature = "postgres")]
+pub(crate) mod suppose;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -18,6 +18,7 @@ macro_rules! routines {
 
 const POSTGRES: &[Routine] = routines!("postgres":
     "annals_check_name" "annals_check_json" "annals_lane" "annals_json_key" "annals_append"
+    "annals_first_matches" "annals_append_batch"
     "append_to_stream" "read_stream_forward" "get_event_stream"
     "create_snapshot" "get_latest_snapshot"
     "create_subscription" "checkpoint_subscription" "delete_subscription"

@@ -267,6 +267,20 @@ pub(crate) struct EventPlaceRow {
     pub position: Position,
 }
 
+/// The first event that matches a condition, which stands under a number.
+#[cfg(any(feature = "postgres", feature = "mssql"))]
+pub(crate) struct MatchRow {
+    pub number: i32,
+    pub position: Position,
+}
+
+#[cfg(any(feature = "postgres", feature = "mssql"))]
+impl FromRow for MatchRow {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        Ok(Self { number: required(row.i32(0)?)?, position: Position::new(required(row.i64(1)?)?) })
+    }
+}
+
 impl FromRow for EventPlaceRow {
     fn from_row(row: &impl RowRead) -> Result<Self> {
         Ok(Self { event_id: required(row.uuid(0)?)?, position: Position::new(required(row.i64(1)?)?) })

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::{PgBindIterExt, PgConnection};
 use uuid::Uuid;
 
+use super::batch;
 use super::convert::{self, JsonText, Stage, classify};
 use super::pool::{Lease, Pool};
 use super::rows::Rows;
 use crate::append::{Appended, Condition};
 use crate::backend::decide::{Accepted, CommandState, Decision, LaneState, StreamState, decide};
 use crate::backend::request::{EventWrite, Life, Request, StreamRule};
+use crate::backend::suppose::first_match;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, StreamStateRow, VersionRow};
+use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
 use crate::sql::{Dialect, Statement, statements};
 use crate::stream::Expected;
 
@@ -48,6 +50,9 @@ const COMMAND_STATES: &str = "SELECT c.* FROM unnest($2::uuid[]) AS n(id) CROSS 
 const EVENT_PLACES: &str = "SELECT e.* FROM unnest($2::uuid[]) AS n(id) CROSS JOIN LATERAL (SELECT e.event_id, \
        e.position FROM events e WHERE e.lane_id = $1 AND e.event_id = n.id LIMIT 1) AS e";
 
+/// The first events that match conditions: `$1` lane, `$2` to `$6` as [`batch::bind_conditions`] binds them.
+const FIRST_MATCHES: &str = "SELECT m.number, m.position FROM annals_first_matches($1, $2, $3, $4, $5, $6) AS m";
+
 /// Keeps other creators of topics out, and lets appends go on.
 const LOCK_LANES: &str = "BEGIN; LOCK TABLE lanes IN SHARE ROW EXCLUSIVE MODE";
 
@@ -68,13 +73,14 @@ pub(super) async fn commit(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>
 }
 
 async fn commit_once(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-    if let [request] = batch
-        && is_simple(request)
-        && let Some(outcome) = call(pool, lane, request).await?
-    {
-        return Ok(vec![Ok(outcome)]);
+    let answers = match batch {
+        [request] if is_simple(request) => call(pool, lane, request).await?.map(|answer| vec![answer]),
+        _ => batch::append(pool, lane, batch).await?,
+    };
+    match answers {
+        Some(answers) => Ok(answers),
+        None => decide_and_store(pool, lane, batch).await,
     }
-    decide_and_store(pool, lane, batch).await
 }
 
 /// Counts how often a transaction was tried.
@@ -107,11 +113,12 @@ impl Retries {
 /// Whether the function of the database can take the request: events of one stream, and nothing that needs deciding.
 fn is_simple(request: &Request) -> bool {
     let [rule] = request.streams.as_slice() else { return false };
-    rule.life == Life::Keep && !request.events.is_empty() && request.condition.is_none()
+    let is_odd = matches!(rule.expected, Expected::Exact(version) if version < Version::ZERO);
+    rule.life == Life::Keep && !request.events.is_empty() && request.condition.is_none() && !is_odd
 }
 
-/// Calls the function; `None` where something contradicts the request, and nothing was stored.
-async fn call(pool: &Arc<Pool>, lane: LaneId, request: &Request) -> Result<Option<Appended>> {
+/// Calls the function; `None` where it has to be decided over what is stored: then nothing was.
+async fn call(pool: &Arc<Pool>, lane: LaneId, request: &Request) -> Result<Option<Result<Appended>>> {
     let ([rule], [first, ..]) = (request.streams.as_slice(), request.events.as_slice()) else { return Ok(None) };
     let mut lease = Pool::acquire(pool).await?;
     let answer = bind_call(lane, rule, first, request).fetch_one(lease.connection()).await;
@@ -126,12 +133,16 @@ async fn call(pool: &Arc<Pool>, lane: LaneId, request: &Request) -> Result<Optio
     };
     lease.release();
     let Some([first, before]) = places.as_deref() else { return Ok(None) };
+    if *first < 0 {
+        let (stream, actual) = (rule.aggregate_id.clone(), Version::new(*before));
+        return Ok(Some(Err(Error::Conflict { stream, expected: rule.expected, actual })));
+    }
     pool.observe(*first);
     let count = i64::try_from(request.events.len()).unwrap_or(i64::MAX);
     let first = Position::new(*first);
     let version = Version::new(*before).plus(count);
     let versions = vec![(rule.aggregate_id.clone(), version)];
-    Ok(Some(Appended::new(lane, Some((first, first.plus(count - 1))), versions, false)))
+    Ok(Some(Ok(Appended::new(lane, Some((first, first.plus(count - 1))), versions, false))))
 }
 
 /// Binds the first event by its values, which is the cheapest way for a lone one, and all others as arrays.
@@ -205,14 +216,11 @@ async fn decide_and_store(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]
     let mut lease = lock(pool, "append", lane).await?;
     let connection = lease.connection();
     let mut state = load(connection, lane, batch).await?;
+    let stored = first_matches(connection, lane, batch).await?;
     let (mut rows, mut answers, mut accepted_events) = (Rows::default(), Vec::with_capacity(batch.len()), Vec::new());
-    for request in batch {
-        let matched = match &request.condition {
-            Some(condition) if !condition.items.is_empty() => {
-                first_match(connection, lane, condition, &accepted_events).await?
-            }
-            _ => None,
-        };
+    for (request, stored) in batch.iter().zip(stored) {
+        let accepted = || request.condition.as_ref().and_then(|condition| first_match(condition, &accepted_events));
+        let matched = stored.or_else(accepted);
         answers.push(match decide(&mut state, request, matched) {
             Err(error) => Err(error),
             Ok(Decision::Duplicate(outcome)) => Ok(outcome),
@@ -234,20 +242,26 @@ async fn decide_and_store(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]
     Ok(answers)
 }
 
-/// Returns the first event that matches a condition: stored, or else accepted earlier in the batch.
-async fn first_match(
+/// Returns for each request the first stored event that matches its condition.
+async fn first_matches(
     connection: &mut PgConnection,
     lane: LaneId,
-    condition: &Condition,
-    accepted: &[(Position, &EventWrite)],
-) -> Result<Option<Position>> {
-    let stored: Vec<i64> =
-        convert::run(connection, &statements::first_match(Dialect::Postgres, lane, condition)).await?;
-    let stored = stored.first().copied().filter(|position| *position > 0).map(Position::new);
-    let matches = |(position, event): &&(Position, &EventWrite)| {
-        *position > condition.after && condition.matches(&event.event_type, &event.tags)
-    };
-    Ok(stored.or_else(|| accepted.iter().find(matches).map(|(position, _)| *position)))
+    requests: &[Arc<Request>],
+) -> Result<Vec<Option<Position>>> {
+    let mut matches = vec![None; requests.len()];
+    let (indexes, conditions): (Vec<usize>, Vec<&Condition>) =
+        (0..).zip(requests).filter_map(|(index, request)| Some((index, request.condition.as_ref()?))).unzip();
+    if conditions.is_empty() {
+        return Ok(matches);
+    }
+    let query = batch::bind_conditions(sqlx::query(FIRST_MATCHES).bind(lane.get()), &conditions);
+    let found: Vec<MatchRow> = convert::rows(connection, "append", query).await?;
+    for row in found {
+        if let Some(index) = usize::try_from(row.number).ok().and_then(|number| indexes.get(number)) {
+            matches[*index] = Some(row.position);
+        }
+    }
+    Ok(matches)
 }
 
 /// Begins a transaction and takes the lane's lock. What follows begins after the lock was granted.

@@ -2,6 +2,7 @@
 //! transaction that locks the lane, loads, decides and stores.
 
 mod append;
+mod batch;
 mod connect;
 mod convert;
 mod pool;

@@ -79,7 +79,9 @@ impl Pool {
         let permit = waited.map_err(|_| pool.exhausted())?.map_err(|_| Error::Closed)?;
         let head = pool.head.load(Ordering::Relaxed);
         let mut known = None;
-        while let (None, Some(idle)) = (&known, pool.pop()) {
+        while known.is_none()
+            && let Some(idle) = pool.pop()
+        {
             known = idle.checked(head, pool.wait).await;
         }
         let known = if let Some(known) = known {

@@ -23,15 +23,15 @@ const STORE: &str = "WITH new_streams AS (\
      new_tags AS (\
        INSERT INTO event_tags (lane_id, tag, position) SELECT $1, t.* FROM unnest($8::text[], $9::bigint[]) AS t), \
      new_commands AS (\
-       INSERT INTO commands (lane_id, command_id, command_type, aggregate_id, aggregate_type, processed_at, actor, \
-         source, data, request_hash, first_position, last_position) \
-       SELECT $1, c.* FROM unnest($10::uuid[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[], \
-         $16::text[], $17::json[], $18::bytea[], $19::bigint[], $20::bigint[]) AS c) \
-     INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, event_type, \
-       event_version, event_timestamp, actor, actor_type, source, causation_id, correlation_id, data, metadata, \
+       INSERT INTO commands (lane_id, command_id, command_type, aggregate_id, aggregate_type, actor, source, data, \
+         request_hash, first_position, last_position, processed_at) \
+       SELECT $1, c.* FROM unnest($10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], \
+         $16::json[], $17::bytea[], $18::bigint[], $19::bigint[], $20::timestamptz[]) AS c) \
+     INSERT INTO events (lane_id, position, aggregate_id, aggregate_type, aggregate_version, event_timestamp, event_id, \
+       event_type, event_version, actor, actor_type, source, causation_id, correlation_id, data, metadata, \
        content_type, tags, hash) \
-     SELECT $1, e.* FROM unnest($21::bigint[], $22::uuid[], $23::text[], $24::text[], $25::bigint[], $26::text[], \
-       $27::integer[], $28::timestamptz[], $29::text[], $30::text[], $31::text[], $32::uuid[], $33::uuid[], $34::json[], \
+     SELECT $1, e.* FROM unnest($21::bigint[], $22::text[], $23::text[], $24::bigint[], $25::timestamptz[], $26::uuid[], \
+       $27::text[], $28::integer[], $29::text[], $30::text[], $31::text[], $32::uuid[], $33::uuid[], $34::json[], \
        $35::json[], $36::text[], $37::json[], $38::bytea[]) AS e";
 
 /// `$1` lane, then arrays: `$2` streams, `$3` the time, `$4` when they were deleted, `$5` the first version that shows.
@@ -46,7 +46,7 @@ const CHANGE_STREAMS: &str = "UPDATE streams AS s SET updated_at = c.updated_at,
 #[derive(Debug, Default)]
 pub(super) struct Rows<'a> {
     streams: Vec<StreamRow<'a>>,
-    events: Vec<EventRow<'a>>,
+    pub(super) events: Vec<EventRow<'a>>,
     commands: Vec<CommandRow<'a>>,
 }
 
@@ -62,12 +62,12 @@ struct StreamRow<'a> {
 }
 
 #[derive(Debug)]
-struct EventRow<'a> {
+pub(super) struct EventRow<'a> {
     position: i64,
     event_id: Uuid,
-    aggregate_id: &'a str,
+    pub(super) aggregate_id: &'a str,
     aggregate_type: &'a str,
-    version: i64,
+    pub(super) version: i64,
     event_type: &'a str,
     event_version: i32,
     time: DateTime<Utc>,
@@ -235,47 +235,74 @@ impl<'a> Rows<'a> {
 
     fn insert<'q>(&self, lane: LaneId) -> Bound<'q> {
         let new = || self.streams.iter().filter(|row| row.created.is_some());
-        let tags = || self.events.iter().flat_map(|row| row.tags.iter().map(|tag| (tag.as_str(), row.position)));
         let commands = || self.commands.iter();
         let events = || self.events.iter();
-        sqlx::query(STORE)
+        let query = sqlx::query(STORE)
             .bind(lane.get())
             .bind(new().map(|row| row.id).bind_iter())
             .bind(new().map(|row| row.aggregate_type).bind_iter())
             .bind(new().map(|row| row.created).bind_iter())
             .bind(new().map(|row| row.updated).bind_iter())
             .bind(new().map(|row| row.deleted).bind_iter())
-            .bind(new().map(|row| row.first_version.unwrap_or(1)).bind_iter())
-            .bind(tags().map(|(tag, _)| tag).bind_iter())
-            .bind(tags().map(|(_, position)| position).bind_iter())
-            .bind(commands().map(|row| row.command.command_id).bind_iter())
-            .bind(commands().map(|row| row.command.command_type.as_deref()).bind_iter())
-            .bind(commands().map(|row| row.command.aggregate_id.as_deref()).bind_iter())
-            .bind(commands().map(|row| row.command.aggregate_type.as_deref()).bind_iter())
-            .bind(commands().map(|row| row.time).bind_iter())
-            .bind(commands().map(|row| row.command.actor.as_deref()).bind_iter())
-            .bind(commands().map(|row| row.command.source.map(crate::event::Source::as_str)).bind_iter())
-            .bind(commands().map(|row| row.command.data.as_ref().map(|data| JsonText(data.as_str()))).bind_iter())
-            .bind(commands().map(|row| row.command.request_hash).bind_iter())
-            .bind(commands().map(|row| row.positions.map(|(first, _)| first.get())).bind_iter())
-            .bind(commands().map(|row| row.positions.map(|(_, last)| last.get())).bind_iter())
+            .bind(new().map(|row| row.first_version.unwrap_or(1)).bind_iter());
+        let query = self.bind_tags(query, 0);
+        let query = self.bind_commands(query, 0).bind(commands().map(|row| row.time).bind_iter());
+        let query = query
             .bind(events().map(|row| row.position).bind_iter())
-            .bind(events().map(|row| row.event_id).bind_iter())
             .bind(events().map(|row| row.aggregate_id).bind_iter())
             .bind(events().map(|row| row.aggregate_type).bind_iter())
             .bind(events().map(|row| row.version).bind_iter())
-            .bind(events().map(|row| row.event_type).bind_iter())
-            .bind(events().map(|row| row.event_version).bind_iter())
-            .bind(events().map(|row| row.time).bind_iter())
-            .bind(events().map(|row| row.actor).bind_iter())
-            .bind(events().map(|row| row.actor_type).bind_iter())
-            .bind(events().map(|row| row.source).bind_iter())
-            .bind(events().map(|row| row.causation_id).bind_iter())
-            .bind(events().map(|row| row.correlation_id).bind_iter())
-            .bind(events().map(|row| JsonText(&row.data)).bind_iter())
-            .bind(events().map(|row| row.metadata.map(JsonText)).bind_iter())
-            .bind(events().map(|row| row.content_type).bind_iter())
-            .bind(events().map(|row| row.tag_list.as_deref().map(JsonText)).bind_iter())
-            .bind(events().map(|row| row.hash).bind_iter())
+            .bind(events().map(|row| row.time).bind_iter());
+        self.bind_events(query)
+    }
+
+    /// Binds tags and the positions of their events after `head`; nulls where there are none.
+    pub(super) fn bind_tags<'q>(&self, query: Bound<'q>, head: i64) -> Bound<'q> {
+        let tags = || self.events.iter().flat_map(|row| row.tags.iter().map(|tag| (tag.as_str(), row.position)));
+        let any = tags().next().is_some();
+        query
+            .bind(any.then(|| tags().map(|(tag, _)| tag).bind_iter()))
+            .bind(any.then(|| tags().map(|(_, position)| position - head).bind_iter()))
+    }
+
+    /// Binds commands with the positions of their events after `head`, all but their time; nulls where there are none.
+    pub(super) fn bind_commands<'q>(&self, query: Bound<'q>, head: i64) -> Bound<'q> {
+        let commands = || (!self.commands.is_empty()).then(|| self.commands.iter());
+        query
+            .bind(commands().map(|rows| rows.map(|row| row.command.command_id).bind_iter()))
+            .bind(commands().map(|rows| rows.map(|row| row.command.command_type.as_deref()).bind_iter()))
+            .bind(commands().map(|rows| rows.map(|row| row.command.aggregate_id.as_deref()).bind_iter()))
+            .bind(commands().map(|rows| rows.map(|row| row.command.aggregate_type.as_deref()).bind_iter()))
+            .bind(commands().map(|rows| rows.map(|row| row.command.actor.as_deref()).bind_iter()))
+            .bind(
+                commands().map(|rows| rows.map(|row| row.command.source.map(crate::event::Source::as_str)).bind_iter()),
+            )
+            .bind(
+                commands().map(|rows| {
+                    rows.map(|row| row.command.data.as_ref().map(|data| JsonText(data.as_str()))).bind_iter()
+                }),
+            )
+            .bind(commands().map(|rows| rows.map(|row| row.command.request_hash).bind_iter()))
+            .bind(commands().map(|rows| rows.map(|row| row.positions.map(|(first, _)| first.get() - head)).bind_iter()))
+            .bind(commands().map(|rows| rows.map(|row| row.positions.map(|(_, last)| last.get() - head)).bind_iter()))
+    }
+
+    /// Binds what of the events does not depend on what the lane holds; nulls where there are none.
+    pub(super) fn bind_events<'q>(&self, query: Bound<'q>) -> Bound<'q> {
+        let events = || (!self.events.is_empty()).then(|| self.events.iter());
+        query
+            .bind(events().map(|rows| rows.map(|row| row.event_id).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.event_type).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.event_version).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.actor).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.actor_type).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.source).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.causation_id).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.correlation_id).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| JsonText(&row.data)).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.metadata.map(JsonText)).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.content_type).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.tag_list.as_deref().map(JsonText)).bind_iter()))
+            .bind(events().map(|rows| rows.map(|row| row.hash).bind_iter()))
     }
 }

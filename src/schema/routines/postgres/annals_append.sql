@@ -50,6 +50,8 @@ DECLARE
   last_time timestamptz;
   last_version bigint;
   now_here timestamptz;
+  odd boolean;
+  stale boolean;
 BEGIN
   -- Alone in its statement: what is read below must be read in a snapshot that was taken after the lock was granted.
   PERFORM 1 FROM lanes AS l WHERE l.lane_id = lane FOR NO KEY UPDATE;
@@ -62,26 +64,26 @@ BEGIN
   ELSE
     last_version := 0;
   END IF;
-  -- A stream whose events are all gone has a row, and no version.
-  IF found_type <> stream_type OR found_deleted IS NOT NULL OR last_version IS NULL
-    OR (expected >= 0 AND expected <> last_version) OR (expected < 0 AND last_version = 0) THEN
-    RETURN NULL;
-  END IF;
-  IF command_id IS NOT NULL
-    AND EXISTS (SELECT 1 FROM commands AS c WHERE c.lane_id = lane AND c.command_id = annals_append.command_id) THEN
-    RETURN NULL;
-  END IF;
-  IF ids_given AND EXISTS (SELECT 1 FROM unnest(annals_append.event_id || more_ids) AS n(id)
-      CROSS JOIN LATERAL (SELECT 1 FROM events AS e WHERE e.lane_id = lane AND e.event_id = n.id LIMIT 1) AS e) THEN
-    RETURN NULL;
-  END IF;
   SELECT e.position, e.event_timestamp INTO head, last_time FROM events AS e
     WHERE e.lane_id = lane ORDER BY e.position DESC LIMIT 1;
   IF NOT FOUND THEN
     SELECT l.floor INTO head FROM lanes AS l WHERE l.lane_id = lane;
-    IF NOT FOUND THEN
-      RETURN NULL;
-    END IF;
+  END IF;
+  -- A stream whose events are all gone has a row, and no version.
+  odd := found_type <> stream_type OR found_deleted IS NOT NULL OR last_version IS NULL OR head IS NULL;
+  IF command_id IS NOT NULL THEN
+    odd := odd OR EXISTS (SELECT FROM commands AS c
+      WHERE c.lane_id = lane AND c.command_id = annals_append.command_id);
+  END IF;
+  IF ids_given THEN
+    odd := odd OR EXISTS (SELECT FROM unnest(annals_append.event_id || more_ids) AS n(id)
+      CROSS JOIN LATERAL (SELECT FROM events AS e WHERE e.lane_id = lane AND e.event_id = n.id LIMIT 1) AS e);
+  END IF;
+  stale := (expected >= 0 AND expected <> last_version) OR (expected < 0 AND last_version = 0);
+  IF odd OR stale THEN
+    -- Nothing is stored, so that nobody has to wait for the disk.
+    PERFORM set_config('synchronous_commit', 'off', TRUE);
+    RETURN CASE WHEN odd THEN NULL ELSE ARRAY[-1, last_version] END;
   END IF;
 
   now_here := greatest(clock_timestamp(), last_time);
@@ -121,4 +123,4 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION annals_append IS
-  'The library''s own append to one stream, in one call: returns the first position and the version before it; or null, and stores nothing, where the library has to decide: the expected version (null: any, -1: it exists) does not hold, the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';
+  'The library''s own append to one stream, in one call: returns the first position and the version before it. Else it stores nothing, and returns -1 and the version where nothing but the version is other than expected (null: any, -1: it exists); or null, where the library has to decide: the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';
