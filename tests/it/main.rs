@@ -21,6 +21,8 @@ mod sqlite;
 #[cfg(feature = "sqlite")]
 mod cli;
 #[cfg(feature = "sqlite")]
+mod crash;
+#[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
 mod saboteurs;
