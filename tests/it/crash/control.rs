@@ -20,7 +20,7 @@ pub enum Fault {
     AnswersEarly,
     /// Stores requests without a command a second time, as one who sends again without looking.
     StoresTwice,
-    /// Stores the events of a request in two commits.
+    /// Stores the events of a request without a command in two commits.
     StoresHalves,
     /// Does not record commands.
     ForgetsCommands,
@@ -105,17 +105,15 @@ impl Control {
         let mut answers = Vec::with_capacity(batch.len());
         for request in batch {
             let (mut front, mut back) = (Request::clone(request), Request::clone(request));
-            back.events = front.events.split_off(request.events.len().div_ceil(2));
-            back.command = None;
+            let half = if request.command.is_none() { request.events.len().div_ceil(2) } else { request.events.len() };
+            back.events = front.events.split_off(half);
             back.streams.iter_mut().for_each(|rule| rule.expected = annals::Expected::Any);
             let mut answer = self.inner.commit(lane, &[Arc::new(front)]).await?.remove(0);
             if let (Ok(outcome), false) = (&mut answer, back.events.is_empty()) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 let rest = self.inner.commit(lane, &[Arc::new(back)]).await?.remove(0)?;
                 outcome.positions = outcome.positions.map(|(first, _)| (first, rest.position()));
-                for (id, version) in rest.versions {
-                    outcome.versions.retain(|(known, _)| *known != id);
-                    outcome.versions.push((id, version));
-                }
+                outcome.versions = rest.versions;
             }
             answers.push(answer);
         }

@@ -63,7 +63,7 @@ impl Log {
         log
     }
 
-    /// Writes a line. It fails once the parent is gone, which ends the child.
+    /// Writes a line. Once the parent is gone, that ends the child.
     pub fn write(&self, line: &Line) {
         let mut text = serde_json::to_vec(line).unwrap();
         text.push(b'\n');
@@ -72,7 +72,10 @@ impl Log {
 
     fn put(&self, bytes: &[u8]) {
         assert!(bytes.len() < PIPE_BUF, "a line of {} bytes", bytes.len());
-        assert_eq!(self.0.lock().unwrap().write(bytes).unwrap(), bytes.len());
+        match self.0.lock().unwrap().write(bytes) {
+            Ok(written) => assert_eq!(written, bytes.len()),
+            Err(_) => std::process::exit(1),
+        }
     }
 }
 
