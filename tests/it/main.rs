@@ -20,7 +20,7 @@ mod sqlite;
 
 #[cfg(feature = "sqlite")]
 mod cli;
-#[cfg(feature = "sqlite")]
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod crash;
 #[cfg(feature = "sqlite")]
 mod migrations;

@@ -24,13 +24,15 @@ pub struct Book {
     /// The commands that stand, of all cycles.
     commands: Vec<Key>,
     pub acknowledged: usize,
-    pub in_doubt: usize,
+    pub unanswered: usize,
 }
 
 /// What was last told of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fate {
     Open,
+    /// An attempt may have been carried out. That a later one was refused says nothing of it.
+    InDoubt,
     Done(Outcome),
     Refused(String),
 }
@@ -38,25 +40,28 @@ enum Fate {
 impl Book {
     /// Notes a line, and returns whether it is an acknowledgement.
     pub fn note(&mut self, line: Line) -> bool {
-        let (key, fate) = match line {
+        let (key, told) = match line {
             Line::Sent(wish) => {
-                self.fates.insert(wish.key, (wish, Fate::Open));
-                return false;
+                self.fates.entry(wish.key).or_insert((wish, Fate::Open));
+                (wish.key, Fate::Open)
             }
-            Line::InDoubt { .. } => return false,
+            Line::InDoubt { key, .. } => (key, Fate::InDoubt),
             Line::Refused { key, error } => (key, Fate::Refused(error)),
             Line::Done { key, outcome } => (key, Fate::Done(outcome)),
         };
-        let is_done = matches!(fate, Fate::Done(_));
+        let is_done = matches!(told, Fate::Done(_));
         self.acknowledged += usize::from(is_done);
-        self.fates.get_mut(&key).expect("a request is sent before it is answered").1 = fate;
+        let (_, fate) = self.fates.get_mut(&key).expect("a request is sent before it is answered");
+        if *fate != Fate::InDoubt || is_done {
+            *fate = told;
+        }
         is_done
     }
 
     /// Checks what the children told since the last check, and all that was stored since. Nobody else writes.
     pub async fn check(&mut self, store: &Store) -> Verdict {
         self.follow(store).await?;
-        self.in_doubt += self.fates.values().filter(|(_, fate)| *fate == Fate::Open).count();
+        self.unanswered += self.fates.values().filter(|(_, fate)| matches!(fate, Fate::Open | Fate::InDoubt)).count();
         self.judge()?;
         self.agree(store).await?;
         self.repeat(store).await?;
@@ -64,9 +69,8 @@ impl Book {
         self.judge()?;
         self.agree(store).await?;
         self.repeat_old(store).await?;
-        self.commands
-            .extend(self.fates.iter().filter(|(_, (wish, _))| wish.plan().command.is_some()).map(|(key, _)| key));
-        self.commands.retain(|key| self.log.standing.contains_key(key));
+        let wishes = self.fates.values().map(|(wish, _)| wish).filter(|wish| wish.plan().command.is_some());
+        self.commands.extend(wishes.map(|wish| wish.key).filter(|key| self.log.standing.contains_key(key)));
         self.fates.clear();
         self.log.touched.clear();
         self.log.tagged.clear();

@@ -114,7 +114,7 @@ impl Cycles {
 
     fn cycle(&mut self, number: usize, kind: Kind, all: bool) -> Verdict {
         let mut children: Vec<Process> = (0..kind.children).map(|child| self.start_child(2 * number + child)).collect();
-        self.await_acknowledgements(&mut children, 30 + random(300));
+        self.await_acknowledgements(&mut children, 1 + random(300));
         std::thread::sleep(Duration::from_micros(u64::try_from(random(20_000)).unwrap()));
         if let Some(signal) = kind.server {
             let server = self.server.as_mut().expect("a server to kill");
@@ -125,12 +125,15 @@ impl Cycles {
             server.start();
             self.note_what_came();
         }
-        while let Some(mut first) = children.pop() {
-            if kind.outlive || !children.is_empty() {
-                self.await_acknowledgements(&mut children, 20 + random(50));
-            }
-            first.kill();
+        if kind.outlive {
+            self.await_acknowledgements(&mut children, 20 + random(50));
+        }
+        while let Some(mut child) = children.pop() {
+            child.kill();
             self.note_what_came();
+            if !children.is_empty() {
+                self.await_acknowledgements(&mut children, 10 + random(50));
+            }
         }
         self.note_what_came();
         self.check(all)
@@ -182,9 +185,9 @@ impl Cycles {
     /// Returns one line about what was done.
     pub fn summary(&self) -> String {
         let kinds: Vec<String> = self.done.iter().map(|(name, count)| format!("{count} × {name}")).collect();
-        let Book { acknowledged, in_doubt, log, .. } = &self.book;
+        let Book { acknowledged, unanswered, log, .. } = &self.book;
         format!(
-            "{} cycles ({}): {acknowledged} appends acknowledged, {in_doubt} in doubt, {} events stored; nothing lost, \
+            "{} cycles ({}): {acknowledged} appends acknowledged, {unanswered} left without an answer, {} events stored; nothing lost, \
              doubled or out of place",
             self.done.values().sum::<usize>(),
             kinds.join(", "),

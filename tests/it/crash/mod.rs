@@ -47,7 +47,6 @@ fn sqlite_keeps_what_it_acknowledged_when_processes_are_killed() {
     passes("sqlite", Cycles::sqlite(), &[CHILD, CHILDREN_BOTH]);
 }
 
-#[cfg(feature = "postgres")]
 #[test]
 fn postgres_keeps_what_it_acknowledged_when_processes_and_the_server_are_killed() {
     let Some(cycles) = Cycles::postgres() else { return };
@@ -63,14 +62,12 @@ fn a_store_with_a_fault_is_caught_on_sqlite(#[case] fault: &'static str, #[case]
     is_caught(&format!("{fault} on sqlite"), Cycles::sqlite().with_fault(fault), &[CHILD], words);
 }
 
-#[cfg(feature = "postgres")]
 #[test]
 fn a_store_that_answers_early_is_caught_on_postgres() {
     let Some(cycles) = Cycles::postgres() else { return };
     is_caught("AnswersEarly on postgres", cycles.with_fault("AnswersEarly"), &[CHILD], &["lost:"]);
 }
 
-#[cfg(feature = "postgres")]
 #[test]
 fn a_store_that_asks_for_less_durability_is_caught_on_postgres() {
     let Some(cycles) = Cycles::postgres() else { return };
