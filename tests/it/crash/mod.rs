@@ -31,7 +31,7 @@ fn random(below: usize) -> usize {
 
 fn passes(engine: &str, mut cycles: Cycles, kinds: &[Kind]) {
     let number = std::env::var("ANNALS_CRASH_CYCLES").map_or(CYCLES, |text| text.parse().unwrap());
-    cycles.run(number, kinds).unwrap();
+    cycles.run(number, kinds).unwrap_or_else(|error| panic!("{error}"));
     println!("{engine}: {}", cycles.summary());
 }
 

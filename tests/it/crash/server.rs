@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::random;
 
 /// How long a start may take, with the recovery of the log.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// Waits until this process closes the pipe, or is gone, however that came; then stops the server and removes its folder.
 const GUARD: &str = r#"
