@@ -13,4 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [[ -n ${ANNALS_TEST_POSTGRES:-} ]] || exec bash scripts/with-postgres.sh bash scripts/crash.sh "$@"
 
 export ANNALS_REQUIRE=sqlite,postgres ANNALS_CRASH_CYCLES=${ANNALS_CRASH_CYCLES:-200}
-cargo test --all-features --test it -- "${@:-crash::}" --nocapture --test-threads=1 </dev/null
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+cargo test --all-features --test it -- "${@:-crash::}" --nocapture --test-threads=1 </dev/null | tee "$output"
+# What the tests found, once more, without what the runner says around it.
+sed -nE 's/^(test .* \.\.\. )?((sqlite|postgres): |control, )/==> \2/p' "$output" | cut -c 1-300

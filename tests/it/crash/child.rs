@@ -19,7 +19,7 @@ pub const NAME: &str = "crash::child::appends_until_it_is_killed";
 /// Callers at a time.
 const TASKS: u32 = 12;
 /// Between two tries while the server is down.
-const PAUSE: Duration = Duration::from_millis(10);
+pub const PAUSE: Duration = Duration::from_millis(10);
 
 #[test]
 #[ignore = "it is the process that the other tests start and kill"]

@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
+use super::child::PAUSE;
+
 /// What a control does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -30,7 +32,7 @@ const FAULTS: [Fault; 4] = [Fault::AnswersEarly, Fault::StoresTwice, Fault::Stor
 
 /// Opens a store, with the fault of a name.
 pub async fn open(url: &str, fault: Option<&str>) -> Store {
-    let store = Store::connect(url).await.unwrap();
+    let store = connect(url).await;
     let Some(name) = fault else { return store };
     let fault = FAULTS.into_iter().find(|fault| format!("{fault:?}") == name).unwrap();
     let (late, mut batches) = mpsc::channel::<(LaneId, Vec<Arc<Request>>)>(1);
@@ -42,6 +44,17 @@ pub async fn open(url: &str, fault: Option<&str>) -> Store {
         }
     });
     Store::with_backend(Arc::new(control), &url.parse::<Config>().unwrap()).await.unwrap()
+}
+
+/// Connects, again and again while the server is down: it may be killed before a child has come so far.
+async fn connect(url: &str) -> Store {
+    loop {
+        match Store::connect(url).await {
+            Ok(store) => return store,
+            Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+            Err(error) => panic!("{}", error.report()),
+        }
+    }
 }
 
 /// A backend with a fault.
