@@ -6,8 +6,8 @@ use std::sync::Arc;
 use annals::backend::decide::{Decision, LaneState, StreamState, decide};
 use annals::backend::{Backend, Capabilities, Request, Topic};
 use annals::{
-    Appended, Config, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result,
-    Snapshot, SnapshotQuery, Store, StreamFilter, StreamInfo, TypeStatistics, Version,
+    Appended, Config, Error, ErrorClass, Expected, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand,
+    RecordedEvent, Result, Snapshot, SnapshotQuery, Store, StreamFilter, StreamInfo, TypeStatistics, Version,
 };
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc};
@@ -51,7 +51,10 @@ async fn connect(url: &str) -> Store {
     loop {
         match Store::connect(url).await {
             Ok(store) => return store,
-            Err(error) if error.is_retryable() => tokio::time::sleep(PAUSE).await,
+            // Nothing was asked for that could be in doubt.
+            Err(Error::Backend { class: ErrorClass::Reconnect | ErrorClass::Ambiguous, .. }) => {
+                tokio::time::sleep(PAUSE).await;
+            }
             Err(error) => panic!("{}", error.report()),
         }
     }
@@ -99,7 +102,7 @@ impl Control {
         let answers = batch.iter().map(|request| &**request).map(decide).collect();
         *foreseen = Some(state);
         drop(foreseen);
-        self.late.send((lane, batch.to_vec())).await.map_err(|_| annals::Error::Closed)?;
+        self.late.send((lane, batch.to_vec())).await.map_err(|_| Error::Closed)?;
         Ok(answers)
     }
 
@@ -120,7 +123,7 @@ impl Control {
             let (mut front, mut back) = (Request::clone(request), Request::clone(request));
             let half = if request.command.is_none() { request.events.len().div_ceil(2) } else { request.events.len() };
             back.events = front.events.split_off(half);
-            back.streams.iter_mut().for_each(|rule| rule.expected = annals::Expected::Any);
+            back.streams.iter_mut().for_each(|rule| rule.expected = Expected::Any);
             let mut answer = self.inner.commit(lane, &[Arc::new(front)]).await?.remove(0);
             if let (Ok(outcome), false) = (&mut answer, back.events.is_empty()) {
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
