@@ -17,4 +17,4 @@ output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 cargo test --all-features --test it -- "${@:-crash::}" --nocapture --test-threads=1 </dev/null | tee "$output"
 # What the tests found, once more, without what the runner says around it.
-sed -nE 's/^(test .* \.\.\. )?((sqlite|postgres): |control, )/==> \2/p' "$output" | cut -c 1-300
+sed -nE -e '/control, /s/^(.{300}).*/\1 …/' -e 's/^(test .* \.\.\. )?((sqlite|postgres): |control, )/==> \2/p' "$output"

@@ -126,8 +126,8 @@ impl Book {
         Ok(())
     }
 
-    /// Sends again every request that has an identity, and the answers must be those of the first time. One that was not
-    /// stored may be stored now, once.
+    /// Sends again every request that has an identity, and the answers must be those of the first time. One that was
+    /// not stored may be stored now, once.
     async fn repeat(&mut self, store: &Store) -> Verdict {
         let known: Vec<Wish> = self.fates.values().map(|(wish, _)| *wish).collect();
         for round in ["first", "second"] {

@@ -187,8 +187,8 @@ impl Cycles {
         let kinds: Vec<String> = self.done.iter().map(|(name, count)| format!("{count} × {name}")).collect();
         let Book { acknowledged, unanswered, log, .. } = &self.book;
         format!(
-            "{} cycles ({}): {acknowledged} appends acknowledged, {unanswered} left without an answer, {} events stored; nothing lost, \
-             doubled or out of place",
+            "{} cycles ({}): {acknowledged} appends acknowledged, {unanswered} left without an answer, {} events \
+             stored; nothing lost, doubled or out of place",
             self.done.values().sum::<usize>(),
             kinds.join(", "),
             log.head

@@ -1,5 +1,5 @@
-//! What the connection that writes is set to, as it tells by itself: a trigger on the first event of each process writes
-//! the settings of the connection that fires it into a table.
+//! What the connection that writes is set to, as it tells by itself: a trigger on the first event of each process
+//! writes the settings of the connection that fires it into a table.
 
 use annals::Store;
 use rstest::rstest;

@@ -1,5 +1,5 @@
-//! The log of a database as a reader sees it: followed from where the last check ended, event by event, against the plans
-//! of the requests that were sent.
+//! The log of a database as a reader sees it: followed from where the last check ended, event by event, against the
+//! plans of the requests that were sent.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::pin;

@@ -2,8 +2,8 @@
 //! acknowledged append is at its position, nothing stands twice, nothing is torn, there are no holes, and commands
 //! answer the same.
 //!
-//! `just crash` runs 200 cycles an engine; without `ANNALS_CRASH_CYCLES` there are a few. Killing processes shows nothing
-//! about flushing, so each connection that writes also tells what it is set to.
+//! `just crash` runs 200 cycles an engine; without `ANNALS_CRASH_CYCLES` there are a few. Killing processes shows
+//! nothing about flushing, so each connection that writes also tells what it is set to.
 
 mod book;
 mod child;

@@ -16,7 +16,7 @@ use super::random;
 /// How long a start may take, with the recovery of the log.
 const START: Duration = Duration::from_mins(1);
 
-/// Waits until this process closes the pipe, or is gone, however that came; then stops the server and removes its folder.
+/// Waits until this process closes the pipe, or has ended in any way; then stops the server and removes its folder.
 const GUARD: &str = r#"
     trap '' INT TERM HUP
     cat >/dev/null

@@ -1,5 +1,5 @@
-//! The requests of the load. All that one holds follows from its number, so that the parent, which knows the number from
-//! the pipe, knows every byte of it, and can send the same request again.
+//! The requests of the load. All that one holds follows from its number, so that the parent, which knows the number
+//! from the pipe, knows every byte of it, and can send the same request again.
 
 use annals::{Append, Command, Expected, Json, NewEvent, Result, Store, Stream};
 use serde::{Deserialize, Serialize};
