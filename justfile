@@ -34,6 +34,10 @@ conformance url:
 conformance-all:
     bash scripts/conformance-all.sh
 
+# Kill processes and servers under load, 200 times an engine, and check that nothing acknowledged is lost.
+crash cycles="200":
+    ANNALS_CRASH_CYCLES={{ quote(cycles) }} bash scripts/crash.sh
+
 # Measure how many lines the tests reach, at least 85 of 100.
 coverage *arguments:
     bash scripts/coverage.sh {{ arguments }}
