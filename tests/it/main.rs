@@ -23,4 +23,6 @@ mod cli;
 #[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
+mod model;
+#[cfg(feature = "sqlite")]
 mod saboteurs;

@@ -1,0 +1,74 @@
+//! The model check is tested: backends that break one promise are found out, with an example that a person can read.
+
+use proptest::strategy::Strategy;
+
+use super::arena::{Arena, sqlite_file};
+use super::check::{Cases, find_failure};
+use super::scripts::{Script, of_one_client, of_several_clients};
+use crate::saboteurs::Fault;
+
+/// Scripts that are played at most until a fault has to have been found.
+const CASES: u64 = 300;
+
+/// Plays scripts on a saboteur until one is not explained, which is to be as small as is said.
+fn is_found(fault: Fault, stores: usize, scripts: &impl Strategy<Value = Script>, requests: usize, rows: usize) {
+    let runtime = super::runtime();
+    let arena = runtime.block_on(Arena::open(&sqlite_file(), stores, Some(fault)));
+    let failure = find_failure(&runtime, &arena, scripts, &Cases::fixed(CASES));
+    let failure = failure.unwrap_or_else(|| panic!("{fault:?} was not found in {} histories", arena.played()));
+    println!("{fault:?} was found, after {} histories:\n{failure}", arena.played());
+    assert!(failure.script.len() <= requests, "the script of {fault:?} is not small:\n{failure}");
+    assert!(failure.part.len() <= rows, "the table of {fault:?} is not small:\n{failure}");
+    runtime.block_on(arena.remove());
+}
+
+#[rstest::rstest]
+fn a_fault_that_one_client_meets_is_found(
+    #[values(
+        Fault::AfterIsInclusive,
+        Fault::ChecksTheSlot,
+        Fault::CountsPositionsByRead,
+        Fault::ForgetsCommands,
+        Fault::HidesHowFarItLooked,
+        Fault::HidesRepetition,
+        Fault::HidesTags,
+        Fault::IgnoresAssertions,
+        Fault::IgnoresConditionTags,
+        Fault::IgnoresConditionTypes,
+        Fault::IgnoresConditions,
+        Fault::IgnoresDirection,
+        Fault::IgnoresExpectedVersion,
+        Fault::IgnoresGuards,
+        Fault::IgnoresRequestHash,
+        Fault::LetsTypesChange,
+        Fault::LimitsBeforeFiltering,
+        Fault::MatchesAnyTag,
+        Fault::NamesTheWrongVersion,
+        Fault::RecordsFailedCommands,
+        Fault::RenamesDuplicateEvents,
+        Fault::ShowsDeletedStreams,
+        Fault::ShowsWhatWasReused,
+        Fault::StoresStreamByStream
+    )]
+    fault: Fault,
+) {
+    is_found(fault, 1, &of_one_client(), 6, 6);
+}
+
+#[rstest::rstest]
+fn a_fault_that_several_clients_meet_is_found(
+    #[values(
+        Fault::AnyConflicts,
+        Fault::DecidesBeforeTheLock,
+        Fault::FailsTheWholeBatch,
+        Fault::LosesTheLastOfABatch,
+        Fault::NaiveSequence,
+        Fault::ReadsTheHeadLast,
+        Fault::RemembersCommandsInMemory,
+        Fault::ShowsLate,
+        Fault::SwapsAnswers
+    )]
+    fault: Fault,
+) {
+    is_found(fault, 2, &of_several_clients(2), 12, 12);
+}

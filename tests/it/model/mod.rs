@@ -1,0 +1,71 @@
+//! The model check: random histories of requests against a model of a lane, [`lane::Lane`], which is written from the
+//! contract and not from the code.
+//!
+//! A script of one client is compared answer by answer. Several clients at once, on one or two stores, are answered as
+//! if in some serial order ([`linearize`]), which is looked for. What fails is made smaller and printed as a table.
+
+mod arena;
+mod broken;
+mod check;
+mod client;
+mod lane;
+mod linearize;
+mod scripts;
+mod show;
+mod words;
+
+use proptest::strategy::Strategy;
+use tokio::runtime::{Builder, Runtime};
+
+use arena::{Arena, sqlite_file};
+use check::{Cases, find_failure};
+use scripts::{Script, of_one_client, of_several_clients};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Plays scripts on a database of an engine, and fails with the smallest that can't be explained.
+fn all_are_explained(url: &str, stores: usize, scripts: &impl Strategy<Value = Script>, count: u64) {
+    let runtime = runtime();
+    let arena = runtime.block_on(Arena::open(url, stores, None));
+    if let Some(failure) = find_failure(&runtime, &arena, scripts, &Cases::of_environment(count)) {
+        panic!("{failure}");
+    }
+    println!("{} histories were explained", arena.played());
+    runtime.block_on(arena.remove());
+}
+
+#[test]
+fn one_client_of_sqlite_in_memory_is_answered_as_by_the_model() {
+    all_are_explained("sqlite::memory:", 1, &of_one_client(), 60);
+}
+
+#[test]
+fn one_client_of_a_sqlite_file_is_answered_as_by_the_model() {
+    all_are_explained(&sqlite_file(), 1, &of_one_client(), 60);
+}
+
+#[test]
+fn clients_of_sqlite_in_memory_are_answered_in_some_serial_order() {
+    all_are_explained("sqlite::memory:", 1, &of_several_clients(1), 60);
+}
+
+#[test]
+fn clients_of_two_stores_of_a_sqlite_file_are_answered_in_some_serial_order() {
+    all_are_explained(&sqlite_file(), 2, &of_several_clients(2), 60);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn one_client_of_postgres_is_answered_as_by_the_model() {
+    let Some(url) = crate::support::server("postgres") else { return };
+    all_are_explained(&url, 1, &of_one_client(), 60);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn clients_of_two_stores_of_postgres_are_answered_in_some_serial_order() {
+    let Some(url) = crate::support::server("postgres") else { return };
+    all_are_explained(&url, 2, &of_several_clients(2), 60);
+}
