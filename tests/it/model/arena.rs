@@ -99,7 +99,7 @@ pub fn sqlite_file() -> String {
 /// Plays a client's steps, and notes when each request was made and answered.
 async fn play(client: usize, store: &Store, clock: &AtomicU64, steps: &[Step]) -> Vec<Call> {
     let (mut memory, mut calls) = (Memory::default(), Vec::new());
-    for step in steps {
+    for (number, step) in steps.iter().enumerate() {
         let op = memory.decide(&step.op);
         let invoked = clock.fetch_add(1, Ordering::SeqCst);
         let answer = tokio::select! {
@@ -109,7 +109,7 @@ async fn play(client: usize, store: &Store, clock: &AtomicU64, steps: &[Step]) -
         };
         let returned = clock.fetch_add(1, Ordering::SeqCst);
         memory.learn(&op, &answer);
-        calls.push(Call { client, op, answer, invoked, returned });
+        calls.push(Call { client, step: number, op, answer, invoked, returned });
     }
     calls
 }

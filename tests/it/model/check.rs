@@ -1,22 +1,20 @@
 //! The check: random scripts are played, until the history of one can't be explained; that one is made smaller.
 
-use std::cell::RefCell;
 use std::fmt;
+use std::time::{Duration, Instant};
 
-use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
-use tokio::runtime::Runtime;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use uuid::Uuid;
 
 use super::arena::Arena;
 use super::linearize::{Call, Table, explain, smallest};
 use super::scripts::Script;
+use super::smaller::smaller;
 
 /// How often a script of several clients is played again before it counts as harmless while a failure is made
 /// smaller: it does not go the same way each time.
 const REPLAYS: usize = 6;
-/// How long a failure is made smaller, in milliseconds.
-const SHRINKING: u32 = 2_000;
 
 /// A script with a history that no serial order explains.
 pub struct Failure {
@@ -64,44 +62,51 @@ impl Cases {
     }
 }
 
-/// Plays random scripts, and returns the first whose history can't be explained, made smaller.
-pub fn find_failure(
-    runtime: &Runtime,
+/// Plays random scripts, and returns the first whose history can't be explained, made smaller for as long as
+/// `shrinking`.
+pub async fn find_failure(
     arena: &Arena,
     scripts: &impl Strategy<Value = Script>,
-    cases: &Cases,
+    cases: Cases,
+    shrinking: Duration,
 ) -> Option<Failure> {
-    let seeds = (0..cases.count).map(|number| cases.seed.wrapping_add(number));
-    seeds.into_iter().find_map(|seed| play_one(runtime, arena, scripts, seed))
+    for seed in (0..cases.count).map(|number| cases.seed.wrapping_add(number)) {
+        if let Some(failure) = play(arena, &draw(scripts, seed), seed).await {
+            return Some(shrink(arena, failure, Instant::now() + shrinking).await);
+        }
+    }
+    None
 }
 
-fn play_one(runtime: &Runtime, arena: &Arena, scripts: &impl Strategy<Value = Script>, seed: u64) -> Option<Failure> {
-    let config = Config {
-        // Seeds are printed, and replayed by the environment; nothing is written into the sources.
-        failure_persistence: None,
-        max_shrink_time: SHRINKING,
-        ..Config::default()
-    };
+/// Returns the script of a seed.
+fn draw(scripts: &impl Strategy<Value = Script>, seed: u64) -> Script {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let script = scripts.new_tree(&mut runner).expect("every draft becomes a script");
-    let failed: RefCell<Option<Failure>> = RefCell::new(None);
-    let test = |script: Script| {
-        let shrinking = failed.borrow().is_some() && script.clients.len() > 1;
-        for _ in 0..if shrinking { REPLAYS } else { 1 } {
-            let history = runtime.block_on(arena.play(&script));
-            if explain(&history).is_err() {
-                let part = smallest(&history);
-                failed.replace(Some(Failure { script, part, seed }));
-                return Err(TestCaseError::fail("no serial order explains the history"));
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
+    scripts.new_tree(&mut runner).expect("every draft becomes a script").current()
+}
+
+async fn play(arena: &Arena, script: &Script, seed: u64) -> Option<Failure> {
+    let history = arena.play(script).await;
+    let part = explain(&history).is_err().then(|| smallest(&history));
+    part.map(|part| Failure { script: script.clone(), part, seed })
+}
+
+/// Looks for smaller scripts that fail too, until none does or the time is up.
+async fn shrink(arena: &Arena, mut failure: Failure, end: Instant) -> Failure {
+    'smaller: loop {
+        for script in smaller(&failure.script, &failure.part) {
+            for _ in 0..if script.clients.len() > 1 { REPLAYS } else { 1 } {
+                if Instant::now() > end {
+                    return failure;
+                }
+                if let Some(smaller) = play(arena, &script, failure.seed).await {
+                    failure = smaller;
+                    continue 'smaller;
+                }
             }
         }
-        Ok(())
-    };
-    match runner.run_one(script, test) {
-        Ok(_) => None,
-        Err(TestError::Fail(..)) => failed.into_inner(),
-        Err(TestError::Abort(reason)) => panic!("the runner gave up: {reason}"),
+        return failure;
     }
 }

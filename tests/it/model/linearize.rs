@@ -6,6 +6,9 @@
 //! of Wing and Gong, which tries what may come next, with the memory that Lowe added: a set of calls that are done and
 //! the state that they led to are looked at once.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fmt;
 
@@ -16,6 +19,8 @@ use super::words::{Answer, Op};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     pub client: usize,
+    /// Which of its client's requests it is.
+    pub step: usize,
     pub op: Op,
     pub answer: Answer,
     pub invoked: u64,
@@ -75,29 +80,33 @@ impl Search<'_> {
         if !self.seen.insert((done, lane.clone())) {
             return false;
         }
-        let mut contradicted = Vec::new();
+        let (mut fitting, mut contradicted) = (Vec::new(), Vec::new());
         for index in self.candidates(done) {
             let call = &self.calls[index];
             let mut after = lane.clone();
             let answer = after.apply(&call.op);
             if call.is_certain() && answer != call.answer {
                 contradicted.push((index, answer));
-                continue;
-            }
-            self.order.push(index);
-            if self.go_on(done | 1 << index, &after) {
-                return true;
-            }
-            self.order.pop();
-            // A call that fits and changes nothing can come first in any order that there is: there is none.
-            if call.is_certain() && after == *lane {
-                return false;
+            } else if after != *lane {
+                fitting.push((index, after));
+            } else if call.is_certain() {
+                // What fits and changes nothing can come first in any order that there is: no other need be tried.
+                fitting = vec![(index, after)];
+                contradicted.clear();
+                break;
             }
         }
         if self.order.len() >= self.stuck.order.len() && !contradicted.is_empty() {
             self.stuck = Stuck { order: self.order.clone(), next: contradicted };
         }
-        false
+        fitting.into_iter().any(|(index, after)| {
+            self.order.push(index);
+            let explained = self.go_on(done | 1 << index, &after);
+            if !explained {
+                self.order.pop();
+            }
+            explained
+        })
     }
 
     /// Returns the calls that may take effect next: those that were invoked before any other was answered.

@@ -12,7 +12,10 @@ mod lane;
 mod linearize;
 mod scripts;
 mod show;
+mod smaller;
 mod words;
+
+use std::time::Duration;
 
 use proptest::strategy::Strategy;
 use tokio::runtime::{Builder, Runtime};
@@ -20,6 +23,9 @@ use tokio::runtime::{Builder, Runtime};
 use arena::{Arena, sqlite_file};
 use check::{Cases, find_failure};
 use scripts::{Script, of_one_client, of_several_clients};
+
+/// How long a failure is made smaller.
+const SHRINKING: Duration = Duration::from_secs(20);
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -29,7 +35,8 @@ fn runtime() -> Runtime {
 fn all_are_explained(url: &str, stores: usize, scripts: &impl Strategy<Value = Script>, count: u64) {
     let runtime = runtime();
     let arena = runtime.block_on(Arena::open(url, stores, None));
-    if let Some(failure) = find_failure(&runtime, &arena, scripts, &Cases::of_environment(count)) {
+    let failure = find_failure(&arena, scripts, Cases::of_environment(count), SHRINKING);
+    if let Some(failure) = runtime.block_on(failure) {
         panic!("{failure}");
     }
     println!("{} histories were explained", arena.played());

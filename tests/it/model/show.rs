@@ -50,7 +50,7 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let item = |(types, tags): &(Vec<&str>, Vec<&str>)| format!("({} [{}])", types.join("|"), tags.join(" "));
         let items: Vec<_> = self.items.iter().map(item).collect();
-        write!(f, "{} after ", items.join(" or "))?;
+        write!(f, "{} after ", if items.is_empty() { "nothing".to_owned() } else { items.join(" or ") })?;
         match self.after {
             None => f.write_str("the head seen last"),
             Some(after) => after.fmt(f),
@@ -130,9 +130,11 @@ impl fmt::Display for Answer {
         };
         match self {
             Self::Appended { positions, versions: written, duplicate } => {
-                let positions = positions.map_or("no events".to_owned(), |(first, last)| format!("{first} to {last}"));
-                let duplicate = if *duplicate { ", a duplicate" } else { "" };
-                write!(f, "ok: {positions}, {}{duplicate}", joined(&versions(written), ", "))
+                let positions = positions.map(|(first, last)| format!("{first} to {last}"));
+                let mut parts = vec![positions.unwrap_or("no events".to_owned())];
+                parts.extend(versions(written));
+                parts.extend(duplicate.then(|| "a duplicate".to_owned()));
+                write!(f, "ok: {}", parts.join(", "))
             }
             Self::Refused(reason) | Self::Unknown(reason) => f.write_str(reason),
             Self::Number(number) => number.fmt(f),
