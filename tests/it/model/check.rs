@@ -1,8 +1,8 @@
 //! The check: random scripts are played, until the history of one can't be explained; that one is made smaller.
 
 use std::fmt;
-use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::linearize::{Call, Table, explain, smallest};
 use super::scripts::Script;
 use super::smaller::smaller;
 
-/// How often a script of several clients is played again before it counts as harmless while a failure is made
+/// How often a script of several clients is played, at once, before it counts as harmless while a failure is made
 /// smaller: it does not go the same way each time.
 const REPLAYS: usize = 6;
 
@@ -31,7 +31,7 @@ impl fmt::Display for Failure {
         if let Err(stuck) = explain(&self.part) {
             writeln!(f, "{}", stuck.tell(&self.part))?;
         }
-        write!(f, "to begin with this script: ANNALS_MODEL_SEED={} ANNALS_MODEL_CASES=1", self.seed)
+        write!(f, "the script that this came from is played by: ANNALS_MODEL_SEED={} ANNALS_MODEL_CASES=1", self.seed)
     }
 }
 
@@ -62,17 +62,17 @@ impl Cases {
     }
 }
 
-/// Plays random scripts, and returns the first whose history can't be explained, made smaller for as long as
-/// `shrinking`.
+/// Plays random scripts, and returns the first whose history can't be explained, made smaller with at
+/// most so many scripts.
 pub async fn find_failure(
     arena: &Arena,
     scripts: &impl Strategy<Value = Script>,
     cases: Cases,
-    shrinking: Duration,
+    shrinking: usize,
 ) -> Option<Failure> {
     for seed in (0..cases.count).map(|number| cases.seed.wrapping_add(number)) {
         if let Some(failure) = play(arena, &draw(scripts, seed), seed).await {
-            return Some(shrink(arena, failure, Instant::now() + shrinking).await);
+            return Some(shrink(arena, failure, shrinking).await);
         }
     }
     None
@@ -93,20 +93,23 @@ async fn play(arena: &Arena, script: &Script, seed: u64) -> Option<Failure> {
     part.map(|part| Failure { script: script.clone(), part, seed })
 }
 
-/// Looks for smaller scripts that fail too, until none does or the time is up.
-async fn shrink(arena: &Arena, mut failure: Failure, end: Instant) -> Failure {
-    'smaller: loop {
-        for script in smaller(&failure.script, &failure.part) {
-            for _ in 0..if script.clients.len() > 1 { REPLAYS } else { 1 } {
-                if Instant::now() > end {
-                    return failure;
-                }
-                if let Some(smaller) = play(arena, &script, failure.seed).await {
-                    failure = smaller;
-                    continue 'smaller;
-                }
-            }
+/// Looks for smaller scripts that fail too, until none does or so many were played.
+async fn shrink(arena: &Arena, mut failure: Failure, limit: usize) -> Failure {
+    let end = arena.played() + limit;
+    let (mut next, mut harmless) = (0, 0);
+    loop {
+        let scripts = smaller(&failure.script, &failure.part);
+        if harmless >= scripts.len() || arena.played() >= end {
+            return failure;
         }
-        return failure;
+        let script = &scripts[next % scripts.len()];
+        let replays = if script.clients.len() > 1 { REPLAYS } else { 1 };
+        let played = join_all((0..replays).map(|_| play(arena, script, failure.seed))).await;
+        if let Some(smaller) = played.into_iter().flatten().min_by_key(|failure| failure.part.len()) {
+            // What was tried before this one was harmless for more requests, and is tried again at last.
+            (failure, harmless) = (smaller, 0);
+        } else {
+            (next, harmless) = (next + 1, harmless + 1);
+        }
     }
 }

@@ -7,7 +7,7 @@ use annals::{Error, Expected, Position, Version, marker};
 
 use super::client::refusal;
 use super::words::{
-    Answer, Ask, Change, Commit, Condition, Event, Expect, Info, Named, Op, STREAMS, command_id, event_id,
+    Answer, Ask, Change, Commit, Condition, Event, Expect, Info, Named, Op, Part, STREAMS, command_id, event_id,
 };
 
 /// One lane.
@@ -137,10 +137,7 @@ impl Lane {
     /// which they are named, the condition, the event ids in the order of the events.
     fn commit(&mut self, commit: &Commit) -> Result<Answer, Error> {
         let new = || commit.parts.iter().flat_map(|part| part.events.iter().map(move |event| (part.stream, event)));
-        let ids: Vec<u8> = new().filter_map(|(_, event)| event.id).collect();
-        if ids.iter().enumerate().any(|(index, id)| ids[..index].contains(id)) {
-            return Err(Error::invalid("event_id", "it stands twice"));
-        }
+        check_names(&commit.parts)?;
         if let Some((id, (request, outcome))) = commit.command.and_then(|id| self.commands.get_key_value(&id)) {
             let reused = Error::CommandReused { command_id: command_id(*id) };
             return if *request == identity(commit) { Ok(outcome.clone().answer(true)) } else { Err(reused) };
@@ -151,7 +148,7 @@ impl Lane {
         if let Some(condition) = &commit.condition {
             self.check_condition(condition)?;
         }
-        for id in ids {
+        for id in new().filter_map(|(_, event)| event.id) {
             if let Some(event) = self.log.iter().find(|event| event.id == Some(id)) {
                 return Err(Error::DuplicateEvent { event_id: event_id(id), position: Position::new(event.position) });
             }
@@ -240,6 +237,24 @@ impl Lane {
             versions: written.iter().map(|stream| (stream.id, self.life(stream.id, i64::MAX).version())).collect(),
         }
     }
+}
+
+/// Checks that a stream that is named again is named with the same category and expectation, and no event's id twice.
+fn check_names(parts: &[Part]) -> Result<(), Error> {
+    let rule = |part: &Part| (part.stream, part.expected);
+    let mut ids = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        if parts[..index].iter().any(|other| other.stream.id == part.stream.id && rule(other) != rule(part)) {
+            return Err(Error::invalid("stream", "it stands twice"));
+        }
+        for id in part.events.iter().filter_map(|event| event.id) {
+            if ids.contains(&id) {
+                return Err(Error::invalid("event_id", "it stands twice"));
+            }
+            ids.push(id);
+        }
+    }
+    Ok(())
 }
 
 /// Returns what makes a request the same as another: version 0 is "no stream", and a guard that stands twice says no

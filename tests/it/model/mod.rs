@@ -15,8 +15,6 @@ mod show;
 mod smaller;
 mod words;
 
-use std::time::Duration;
-
 use proptest::strategy::Strategy;
 use tokio::runtime::{Builder, Runtime};
 
@@ -24,8 +22,8 @@ use arena::{Arena, sqlite_file};
 use check::{Cases, find_failure};
 use scripts::{Script, of_one_client, of_several_clients};
 
-/// How long a failure is made smaller.
-const SHRINKING: Duration = Duration::from_secs(20);
+/// How many scripts are played at most to make a failure smaller.
+const SHRINKING: usize = 5_000;
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -45,34 +43,34 @@ fn all_are_explained(url: &str, stores: usize, scripts: &impl Strategy<Value = S
 
 #[test]
 fn one_client_of_sqlite_in_memory_is_answered_as_by_the_model() {
-    all_are_explained("sqlite::memory:", 1, &of_one_client(), 60);
+    all_are_explained("sqlite::memory:", 1, &of_one_client(), 150);
 }
 
 #[test]
 fn one_client_of_a_sqlite_file_is_answered_as_by_the_model() {
-    all_are_explained(&sqlite_file(), 1, &of_one_client(), 60);
+    all_are_explained(&sqlite_file(), 1, &of_one_client(), 150);
 }
 
 #[test]
 fn clients_of_sqlite_in_memory_are_answered_in_some_serial_order() {
-    all_are_explained("sqlite::memory:", 1, &of_several_clients(1), 60);
+    all_are_explained("sqlite::memory:", 1, &of_several_clients(1), 150);
 }
 
 #[test]
 fn clients_of_two_stores_of_a_sqlite_file_are_answered_in_some_serial_order() {
-    all_are_explained(&sqlite_file(), 2, &of_several_clients(2), 60);
+    all_are_explained(&sqlite_file(), 2, &of_several_clients(2), 150);
 }
 
 #[cfg(feature = "postgres")]
 #[test]
 fn one_client_of_postgres_is_answered_as_by_the_model() {
     let Some(url) = crate::support::server("postgres") else { return };
-    all_are_explained(&url, 1, &of_one_client(), 60);
+    all_are_explained(&url, 1, &of_one_client(), 80);
 }
 
 #[cfg(feature = "postgres")]
 #[test]
 fn clients_of_two_stores_of_postgres_are_answered_in_some_serial_order() {
     let Some(url) = crate::support::server("postgres") else { return };
-    all_are_explained(&url, 2, &of_several_clients(2), 60);
+    all_are_explained(&url, 2, &of_several_clients(2), 80);
 }

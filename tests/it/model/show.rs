@@ -40,7 +40,7 @@ impl fmt::Display for Commit {
             write!(f, "{}{}", if part.events.is_empty() { "" } else { ": " }, joined(&part.events, ", "))?;
         }
         if let Some(condition) = &self.condition {
-            write!(f, " unless {condition}")?;
+            write!(f, " unless there is {condition}")?;
         }
         self.command.map_or(Ok(()), |id| write!(f, " as command c{id}"))
     }
@@ -48,7 +48,11 @@ impl fmt::Display for Commit {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let item = |(types, tags): &(Vec<&str>, Vec<&str>)| format!("({} [{}])", types.join("|"), tags.join(" "));
+        let item = |(types, tags): &(Vec<&str>, Vec<&str>)| match (types.as_slice(), tags.as_slice()) {
+            ([], tags) => format!("any [{}]", tags.join(" ")),
+            (types, []) => types.join("|"),
+            (types, tags) => format!("{} [{}]", types.join("|"), tags.join(" ")),
+        };
         let items: Vec<_> = self.items.iter().map(item).collect();
         write!(f, "{} after ", if items.is_empty() { "nothing".to_owned() } else { items.join(" or ") })?;
         match self.after {
