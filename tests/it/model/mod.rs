@@ -15,12 +15,13 @@ mod show;
 mod smaller;
 mod words;
 
-use proptest::strategy::Strategy;
+use proptest::strategy::{Just, Strategy};
 use tokio::runtime::{Builder, Runtime};
 
 use arena::{Arena, sqlite_file};
 use check::{Cases, find_failure};
-use scripts::{Script, of_one_client, of_several_clients};
+use scripts::{Script, Step, of_one_client, of_several_clients};
+use words::{CATEGORIES, Change, Commit, Expect, Named, New, Op, Part, STREAMS, TYPES};
 
 /// How many scripts are played at most to make a failure smaller.
 const SHRINKING: usize = 5_000;
@@ -73,4 +74,19 @@ fn one_client_of_postgres_is_answered_as_by_the_model() {
 fn clients_of_two_stores_of_postgres_are_answered_in_some_serial_order() {
     let Some(url) = crate::support::server("postgres") else { return };
     all_are_explained(&url, 2, &of_several_clients(2), 80);
+}
+
+/// A read as of a version that does not exist yet once showed events that came after it had looked at the stream's life.
+#[test]
+fn a_read_as_of_a_version_that_is_still_to_come_shows_one_moment() {
+    let stream = Named { id: STREAMS[0], category: CATEGORIES[0] };
+    let event = New { event_type: TYPES[0], tags: Vec::new(), id: None, data: 1 };
+    let part = Part { stream, expected: Expect::Any, events: vec![event] };
+    let append = Op::Commit(Commit { parts: vec![part], condition: None, command: None });
+    let delete = Op::Live { change: Change::Delete, stream, expected: Expect::Any };
+    let read = Op::AsOf { stream: stream.id, version: 9 };
+    let step = |op| Step { op, gives_up: false };
+    let clients = vec![vec![append, delete], vec![read.clone(); 8], vec![read; 8]];
+    let clients = clients.into_iter().map(|ops| ops.into_iter().map(step).collect()).collect();
+    all_are_explained(&sqlite_file(), 2, &Just(Script { stores: 2, clients }), 100);
 }

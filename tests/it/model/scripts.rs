@@ -76,7 +76,9 @@ fn of_clients(
     let commands = vec(commit(Just(true)), COMMANDS);
     (1..=stores, commands, clients).prop_map(|(stores, mut commands, drafts)| {
         let mut data = 0;
-        commands.iter_mut().for_each(|commit| number(commit, &mut data));
+        for commit in &mut commands {
+            number(commit, &mut data);
+        }
         let mut step = |(draft, gives_up)| {
             let mut op = match draft {
                 Draft::Op(op) => op,
