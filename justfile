@@ -42,6 +42,10 @@ crash cycles="200":
 coverage *arguments:
     bash scripts/coverage.sh {{ arguments }}
 
+# Play many random histories against the model of the contract, on SQLite and a private Postgres server.
+model cases="5000":
+    ANNALS_MODEL_CASES={{ cases }} bash scripts/test.sh model::clients model::one_client
+
 # Compare the store with the bare driver, as docs/benchmarks.md explains.
 bench url="sqlite:target/bench.db":
     cargo run --quiet --release --all-features -- bench {{ quote(url) }}

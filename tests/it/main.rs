@@ -25,4 +25,6 @@ mod crash;
 #[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
+mod model;
+#[cfg(feature = "sqlite")]
 mod saboteurs;
