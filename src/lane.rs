@@ -34,6 +34,20 @@ mod tests {
     }
 
     #[test]
+    fn lanes_are_as_published() {
+        let mut rows = 0;
+        let published = include_str!("../docs/hash.md").split("## The lane of a stream").nth(1).unwrap();
+        for row in published.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            for (lanes, cell) in [2, 4, 16, 1000].into_iter().zip(&cells[1..]) {
+                assert_eq!(index(cells[0], lanes).to_string(), **cell, "{} of {lanes}", cells[0]);
+            }
+            rows += 1;
+        }
+        assert_eq!(rows, 10);
+    }
+
+    #[test]
     fn without_text_in_braces_the_whole_id_decides() {
         assert_eq!(index("", 16), 4);
         assert_eq!(index("order-1", 1), 0);

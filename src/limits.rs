@@ -1,6 +1,8 @@
 //! The limits of the store, each a named constant. What exceeds one is answered with [`crate::Error::Limit`], and
 //! nothing is stored.
 
+/// Lanes of a topic.
+pub const LANES: u16 = 1_024;
 /// Bytes of UTF-8 in a name.
 pub const NAME_BYTES: usize = 255;
 /// Tags of one event.

@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 use crate::event::{NewEvent, object};
 use crate::json::Json;
 use crate::lane;
+use crate::limits;
 use crate::metrics::WriterMetrics;
 use crate::migrate;
+use crate::name;
 use crate::position::LaneId;
 use crate::stream::{Expected, Stream};
 use crate::writer::Writer;
@@ -96,6 +98,25 @@ impl Store {
     #[must_use]
     pub fn topic(&self) -> &Topic {
         &self.inner.topic
+    }
+
+    /// Creates a topic with a number of lanes, 1 to [`limits::LANES`], which is fixed from then on; or returns the one that
+    /// exists with as many. Open it with the URL option `topic`.
+    ///
+    /// Streams are spread over the lanes by a hash of their ids: of the text inside `{…}`, where there is one. A lane is
+    /// one sequence with one writer at a time; with more of them, more writers commit at the same time, and there is no
+    /// order between the events of two lanes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the name is no name, the number is out of range, or the topic has another number of lanes,
+    /// and what the backend answers.
+    pub async fn create_topic(&self, name: &str, partitions: u16) -> Result<Topic> {
+        let name = name::check("topic", name)?;
+        if !(1..=limits::LANES).contains(&partitions) {
+            let reason = format!("{partitions} is not a number of lanes from 1 to {}", limits::LANES);
+            return Err(Error::invalid("partitions", reason));
+        }
+        self.deadline("create a topic", self.inner.backend.create_topic(&name, partitions)).await
     }
 
     /// Returns what the backend can do beyond the verbs that all have.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::table::{Column, Table};
 use super::{Context, Exit, Failure, interrupt, progress};
 use crate::conformance::{Harness, Report, Status, Summary, UrlHarness, cases, run_until};
+use crate::limits;
 
 /// Prove that a database keeps the contract: every case of the suite, each in a schema or file of its own, which is
 /// removed afterwards.
@@ -21,6 +22,9 @@ pub(crate) struct Args {
     /// Only cases whose name, such as `append::…`, contains this text
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
+    /// Give each case a topic of so many lanes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::LANES)))]
+    lanes: u16,
     /// Cases that run at a time; 4 on servers and 2 on SQLite unless given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: Option<u16>,
@@ -32,7 +36,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if total == 0 {
         return Err(Failure::usage(format!("no case's name contains {:?}", args.filter)));
     }
-    let harness = UrlHarness::new(&args.target, program())?;
+    let harness = UrlHarness::new(&args.target, program())?.with_lanes(args.lanes)?;
     reach(&harness).await?;
     let parallel = args.parallel.unwrap_or(if harness.is_server() { 4 } else { 2 });
     let mut results = Results { context, bar: progress::cases(total as u64), printed: Ok(()), reports: Vec::new() };

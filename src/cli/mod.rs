@@ -99,7 +99,7 @@ enum Verb {
     Stats(stats::Args),
     /// Prove that a database keeps the contract.
     Conformance(conformance::Args),
-    /// List the topics of the database.
+    /// Create and list the topics of the database.
     Topic(topic::Args),
     /// Show what the store does, on real input, in a temporary file.
     #[cfg(feature = "sqlite")]

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::table::{Column, Table};
 use super::{Context, Failure};
+use crate::limits;
 
 /// The arguments of `annals topic`.
 #[derive(Debug, clap::Args)]
@@ -17,10 +18,35 @@ pub(crate) struct Args {
 enum Verb {
     /// List the topics of the database.
     List,
+    /// Create a topic; where it exists with as many lanes, nothing changes.
+    Create {
+        /// Its name; open it with the option `topic` of the URL.
+        name: String,
+        /// Its lanes, whose number is fixed: each is one sequence with one writer at a time
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::LANES)))]
+        partitions: u16,
+    },
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let Verb::List = args.verb;
+    match args.verb {
+        Verb::List => list(context).await,
+        Verb::Create { name, partitions } => create(&name, partitions, context).await,
+    }
+}
+
+async fn create(name: &str, partitions: u16, context: &Context) -> Result<(), Failure> {
+    let topic = context.store().await?.create_topic(name, partitions).await?;
+    let mut out = context.output();
+    if context.json {
+        let (name, lanes, incarnation) = (&topic.name, &topic.lanes, topic.incarnation);
+        return out.json(&json!({"topic": name, "lanes": lanes, "incarnation": incarnation}));
+    }
+    let lanes = topic.lanes.len();
+    out.line(format!("topic {:?} has {lanes} lane{}", topic.name, if lanes == 1 { "" } else { "s" }))
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
     let mut table = Table::new([
         Column::text("topic"),

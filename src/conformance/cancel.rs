@@ -27,7 +27,7 @@ pub(super) const CASES: &[Case] = cases![
     dropped_appends_do_not_disturb_those_beside_them: "3.13";
     dropped_reads_leave_the_connections_usable: "3.13";
     dropped_reads_of_a_small_pool_leave_it_whole: "3.13" if Durable;
-    a_dropped_deletion_is_carried_out_whole_or_not_at_all: "3.13", "8.1";
+    a_dropped_deletion_is_carried_out_whole_or_not_at_all: "3.13", "8.1" if OneLane;
     a_dropped_write_of_metadata_is_carried_out_whole_or_not_at_all: "3.13", "8.4";
     a_dropped_snapshot_is_saved_whole_or_not_at_all: "3.13", "7.1";
     a_task_that_is_aborted_does_not_hold_the_lock: "3.10", "3.13";

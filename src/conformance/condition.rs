@@ -12,24 +12,26 @@ use crate::stream::Expected;
 
 pub(super) const CASES: &[Case] = cases![
     a_condition_that_nothing_matches_lets_the_request_pass: "3.7";
-    an_event_of_the_type_refuses_the_request: "3.7";
-    any_of_an_items_types_matches: "3.7";
-    an_event_with_the_tag_refuses_the_request: "3.7";
-    an_item_asks_for_all_of_its_tags: "3.7";
-    an_item_asks_for_type_and_tags_together: "3.7";
-    the_items_of_a_condition_are_alternatives: "3.7";
+    an_event_of_the_type_refuses_the_request: "3.7" if OneLane;
+    any_of_an_items_types_matches: "3.7" if OneLane;
+    an_event_with_the_tag_refuses_the_request: "3.7" if OneLane;
+    an_item_asks_for_all_of_its_tags: "3.7" if OneLane;
+    an_item_asks_for_type_and_tags_together: "3.7" if OneLane;
+    the_items_of_a_condition_are_alternatives: "3.7" if OneLane;
     an_event_at_the_named_position_does_not_match: "3.7";
-    an_event_after_the_named_position_matches: "3.7";
-    the_head_of_a_page_serves_as_the_position: "3.7";
-    the_first_matching_event_is_named: "3.7";
-    a_condition_looks_at_the_streams_of_all_categories: "3.7";
-    a_request_does_not_match_its_own_condition: "3.7";
+    an_event_after_the_named_position_matches: "3.7" if OneLane;
+    the_head_of_a_page_serves_as_the_position: "3.7" if OneLane;
+    the_first_matching_event_is_named: "3.7" if OneLane;
+    a_long_condition_finds_what_stands_far_back: "3.7" if OneLane;
+    a_long_condition_that_nothing_matches_lets_the_request_pass: "3.7" if OneLane;
+    a_condition_looks_at_the_streams_of_all_categories: "3.7" if OneLane;
+    a_request_does_not_match_its_own_condition: "3.7" if OneLane;
     a_condition_goes_with_a_guard: "3.6", "3.7";
     a_condition_without_events_is_an_assertion: "3.5", "3.7";
-    a_failed_condition_stores_nothing: "3.1", "3.7";
+    a_failed_condition_stores_nothing: "3.1", "3.7" if OneLane;
     the_version_is_checked_before_the_condition: "3.3", "3.7";
     a_condition_without_items_matches_nothing: "3.7";
-    an_item_without_types_and_tags_is_refused: "3.7";
+    an_item_without_types_and_tags_is_refused: "3.7" if OneLane;
     types_and_tags_of_a_condition_are_compared_byte_for_byte: "1.4", "3.7";
 ];
 
@@ -230,5 +232,32 @@ async fn types_and_tags_of_a_condition_are_compared_byte_for_byte(f: &Fixture) -
         .or(NONE, ["user:%"])?;
     attempt(f, "new", others).await?;
     ensure!(f.store.exists("new").await?, "the request was not stored");
+    Ok(())
+}
+
+/// Events that are too many for a condition to be looked at under the lane's lock alone.
+const MANY: usize = 2_500;
+
+async fn a_long_condition_finds_what_stands_far_back(f: &Fixture) -> Verdict {
+    happened(f, "a", "Opened", &["user:1"]).await?;
+    happened(f, "a", "Opened", &["user:1"]).await?;
+    f.filled("many", MANY).await?;
+    happened(f, "a", "Opened", &["user:1"]).await?;
+    let condition = |after| Condition::after(Position::new(after)).or(["Opened"], ["user:1"]);
+    for (after, found) in [(0, 1), (1, 2), (2, 3 + i64::try_from(MANY).unwrap_or_default())] {
+        let refused = attempt(f, "new", condition(after)?).await;
+        ensure_err!(refused, Error::ConditionFailed { position, .. } if position == Position::new(found));
+    }
+    ensure!(!f.store.exists("new").await?, "a refused request was stored");
+    Ok(())
+}
+
+async fn a_long_condition_that_nothing_matches_lets_the_request_pass(f: &Fixture) -> Verdict {
+    happened(f, "a", "Opened", &["user:1"]).await?;
+    f.filled("many", MANY).await?;
+    let condition = Condition::after(Position::new(1)).or(["Opened"], ["user:1"])?;
+    attempt(f, "new", condition.clone()).await?;
+    happened(f, "a", "Opened", &["user:1"]).await?;
+    ensure_err!(attempt(f, "newer", condition).await, Error::ConditionFailed { .. });
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(super) const CASES: &[Case] = cases![
     an_append_after_the_connections_were_lost_is_carried_out: "3.13" if Kill;
     a_read_after_the_connections_were_lost_is_carried_out: "3.13" if Kill;
     a_paged_read_goes_on_after_the_connections_were_lost: "3.13", "6.2" if Kill;
-    every_verb_works_after_the_connections_were_lost: "3.13" if Kill;
+    every_verb_works_after_the_connections_were_lost: "3.13" if Kill, OneLane;
     what_was_acknowledged_while_connections_were_lost_is_there: "3.1", "3.9", "10.1" if Kill;
     a_command_that_is_repeated_over_lost_connections_is_carried_out_once: "3.13", "4.1" if Kill;
     reads_while_connections_are_lost_are_right_or_fail: "5.1", "10.1" if Kill;

@@ -74,6 +74,8 @@ macro_rules! conformance_suite {
                 an_event_after_the_named_position_matches
                 the_head_of_a_page_serves_as_the_position
                 the_first_matching_event_is_named
+                a_long_condition_finds_what_stands_far_back
+                a_long_condition_that_nothing_matches_lets_the_request_pass
                 a_condition_looks_at_the_streams_of_all_categories
                 a_request_does_not_match_its_own_condition
                 a_condition_goes_with_a_guard
@@ -336,6 +338,11 @@ macro_rules! conformance_suite {
                 a_condition_looks_at_its_own_topic_only
                 streams_of_two_lanes_in_one_request_are_refused
                 text_in_braces_keeps_streams_in_one_lane
+                a_number_of_lanes_out_of_range_is_refused
+                a_command_counts_within_its_lane
+                a_condition_looks_at_its_own_lane_only
+                one_racer_wins_in_each_lane
+                a_reader_of_each_lane_sees_contiguous_positions
                 each_lane_of_a_topic_has_positions_of_its_own
             }
             races {
@@ -387,6 +394,8 @@ macro_rules! conformance_suite {
                 one_of_64_racers_on_a_condition_wins
                 one_of_16_racers_on_4_stores_on_a_condition_wins
                 one_of_64_racers_on_4_stores_on_a_condition_wins
+                one_of_16_racers_on_a_long_condition_wins
+                one_of_16_racers_on_4_stores_on_a_long_condition_wins
                 a_commit_before_the_read_is_covered_by_its_head
                 a_commit_between_the_read_and_the_append_fails_the_condition
                 a_commit_of_another_store_after_the_read_fails_the_condition
@@ -409,6 +418,7 @@ macro_rules! conformance_suite {
                 requests_sent_at_once_are_answered_as_if_one_after_the_other
                 requests_sent_at_once_see_each_others_events_and_commands
                 a_refused_request_leaves_alone_those_sent_with_it
+                what_a_writer_has_done_is_counted
                 a_request_whose_data_the_database_refuses_fails_alone
                 a_request_that_waits_can_be_taken_back
                 beyond_the_number_of_waiting_requests_the_answer_is_overloaded

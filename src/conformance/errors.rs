@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = cases![
     refusals_are_not_to_be_repeated_unchanged: "10.2";
     messages_are_lower_case_without_a_full_stop: "10.3";
     messages_name_what_was_wrong: "10.3";
-    an_unknown_topic_is_an_error_that_names_the_known_ones: "1.1", "11.4" if Durable;
+    an_unknown_topic_is_an_error_that_names_the_known_ones: "1.1", "11.4" if Durable, OneLane;
     an_unknown_option_is_an_error_that_names_the_choices: "11.4" if Durable;
     a_value_that_an_option_does_not_take_is_an_error: "11.2", "11.4" if Durable;
     an_unknown_scheme_is_an_error_that_names_the_choices: "11.4";

@@ -9,7 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::keepers::Keepers;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
@@ -104,7 +104,11 @@ pub struct UrlHarness {
     config: Config,
     program: Option<PathBuf>,
     keepers: Option<Arc<Keepers>>,
+    lanes: u16,
 }
+
+/// The topic of the cases where it has several lanes; `default` has one.
+const WIDE_TOPIC: &str = "suite";
 
 impl UrlHarness {
     /// Uses the database of a URL.
@@ -114,7 +118,19 @@ impl UrlHarness {
     pub fn new(url: &str, program: Option<PathBuf>) -> Result<Self> {
         let config = url.parse::<Config>()?.with_topic("default")?;
         let keepers = (config.scheme() == "mssql").then(|| Arc::new(Keepers::new(config.clone())));
-        Ok(Self { config, program, keepers })
+        Ok(Self { config, program, keepers, lanes: 1 })
+    }
+
+    /// Gives each case a topic of several lanes. A database in memory can't have one, as each store has its own.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for a database in memory.
+    pub fn with_lanes(mut self, lanes: u16) -> Result<Self> {
+        if lanes > 1 && self.config.scheme() == "sqlite" && self.config.target() == ":memory:" {
+            return Err(Error::invalid("lanes", "a database in memory has one; name a file"));
+        }
+        self.lanes = lanes;
+        Ok(self)
     }
 
     /// Returns whether the databases are schemas of a server, and not files or memory of this process.
@@ -131,7 +147,14 @@ impl Harness for UrlHarness {
         if let Some(keepers) = &self.keepers {
             keepers.create(database.schema()).await?;
         }
-        Ok(Arc::new(UrlDatabase { database, keepers: self.keepers.clone() }))
+        let mut topic = None;
+        if self.lanes > 1 {
+            let store = database.store().await?;
+            let created = store.create_topic(WIDE_TOPIC, self.lanes).await;
+            store.close().await;
+            topic = Some(created?.name);
+        }
+        Ok(Arc::new(UrlDatabase { database, keepers: self.keepers.clone(), topic }))
     }
 
     fn program(&self) -> Option<PathBuf> {
@@ -143,16 +166,26 @@ impl Harness for UrlHarness {
 struct UrlDatabase {
     database: FreshDatabase,
     keepers: Option<Arc<Keepers>>,
+    topic: Option<String>,
+}
+
+impl UrlDatabase {
+    fn topic_url(&self) -> String {
+        match &self.topic {
+            Some(topic) => with_options(&self.database.url(), &[("topic", topic)]),
+            None => self.database.url(),
+        }
+    }
 }
 
 #[async_trait]
 impl Database for UrlDatabase {
     async fn open(&self, options: &[(&str, &str)]) -> Result<Store> {
-        Store::connect(&with_options(&self.database.url(), options)).await
+        Store::connect(&with_options(&self.topic_url(), options)).await
     }
 
     fn url(&self) -> Option<String> {
-        Some(self.database.url())
+        Some(self.topic_url())
     }
 
     async fn remove(&self) -> Result<()> {

@@ -18,20 +18,20 @@ use crate::store::Store;
 use crate::stream::{Expected, Stream};
 
 pub(super) const CASES: &[Case] = cases![
-    a_polling_reader_sees_contiguous_positions: "5.1", "5.2";
-    a_polling_reader_of_another_store_sees_contiguous_positions: "5.1", "5.2" if Durable;
-    a_polling_reader_of_4_writing_stores_sees_contiguous_positions: "5.1", "5.2", "3.10" if Durable;
+    a_polling_reader_sees_contiguous_positions: "5.1", "5.2" if OneLane;
+    a_polling_reader_of_another_store_sees_contiguous_positions: "5.1", "5.2" if Durable, OneLane;
+    a_polling_reader_of_4_writing_stores_sees_contiguous_positions: "5.1", "5.2", "3.10" if Durable, OneLane;
     a_polling_reader_catches_a_skip_of_a_naive_sequence: "5.1", "13.3" if Sql;
     a_large_request_shows_whole_or_not_at_all: "3.1", "5.1";
     the_log_is_what_was_acknowledged: "5.1", "3.9";
     the_log_of_4_stores_is_what_was_acknowledged: "5.1", "3.9" if Durable;
-    what_was_acknowledged_before_another_began_has_the_smaller_position: "5.1";
-    what_one_store_acknowledged_before_another_began_has_the_smaller_position: "5.1" if Durable;
+    what_was_acknowledged_before_another_began_has_the_smaller_position: "5.1" if OneLane;
+    what_one_store_acknowledged_before_another_began_has_the_smaller_position: "5.1" if Durable, OneLane;
     what_was_acknowledged_is_read_at_once: "3.9", "5.1";
     what_was_acknowledged_is_read_by_other_stores_at_once: "3.9", "5.1" if Durable;
-    the_head_is_never_ahead_of_what_can_be_read: "5.1", "3.7";
-    the_head_of_a_page_is_not_behind_its_events: "3.7", "6.2";
-    the_head_never_moves_backwards: "5.1" if Durable;
+    the_head_is_never_ahead_of_what_can_be_read: "5.1", "3.7" if OneLane;
+    the_head_of_a_page_is_not_behind_its_events: "3.7", "6.2" if OneLane;
+    the_head_never_moves_backwards: "5.1" if Durable, OneLane;
     a_hole_in_the_log_is_answered_with_gap: "5.1" if Sql;
     an_open_snapshot_of_another_session_delays_nobody: "5.4" if Durable, Sql;
     an_open_transaction_that_writes_elsewhere_delays_nobody: "5.4" if Durable, Sql;

@@ -16,7 +16,7 @@ pub(super) const CASES: &[Case] = cases![
     the_newest_events_keep_to_their_number: "6.1";
     the_newest_events_of_an_empty_store_are_none: "6.1";
     a_healthy_database_answers: "10.1";
-    a_store_knows_its_topic: "1.1";
+    a_store_knows_its_topic: "1.1" if OneLane;
     clones_of_a_store_are_one_store: "3.2";
 ];
 

@@ -21,9 +21,9 @@ pub(super) const CASES: &[Case] = cases![
     one_of_4_processes_with_the_same_command_writes: "4.1", "4.2" if Processes;
     one_of_4_processes_with_the_same_event_id_writes: "4.4" if Processes;
     what_a_process_acknowledged_is_read_at_once: "3.9", "5.1" if Processes;
-    a_reader_of_several_writing_processes_sees_contiguous_positions: "5.1", "5.2", "3.10" if Processes;
-    each_writing_process_keeps_the_order_of_its_events: "5.1" if Processes;
-    a_process_that_is_killed_while_it_writes_leaves_no_hole_and_no_half_request: "3.1", "3.10", "5.1" if Processes;
+    a_reader_of_several_writing_processes_sees_contiguous_positions: "5.1", "5.2", "3.10" if Processes, OneLane;
+    each_writing_process_keeps_the_order_of_its_events: "5.1" if Processes, OneLane;
+    a_process_that_is_killed_while_it_writes_leaves_no_hole_and_no_half_request: "3.1", "3.10", "5.1" if Processes, OneLane;
     an_import_that_was_killed_goes_on_where_it_stopped: "3.1", "4.4" if Processes;
 ];
 

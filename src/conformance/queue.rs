@@ -27,12 +27,35 @@ pub(super) const CASES: &[Case] = cases![
     requests_sent_at_once_are_answered_as_if_one_after_the_other: "3.11";
     requests_sent_at_once_see_each_others_events_and_commands: "3.11", "4.1";
     a_refused_request_leaves_alone_those_sent_with_it: "3.1", "3.11";
+    what_a_writer_has_done_is_counted: "3.11";
     a_request_whose_data_the_database_refuses_fails_alone: "3.11", "10.1" if Sql;
     a_request_that_waits_can_be_taken_back: "3.13" if Durable, Sql;
     beyond_the_number_of_waiting_requests_the_answer_is_overloaded: "3.12", "10.2" if Durable, Sql;
     a_writer_that_waits_for_the_lock_is_answered_at_its_deadline: "3.10", "10.2" if Durable, Sql;
     the_lock_of_a_session_that_vanished_is_free: "3.10" if Durable, Sql;
 ];
+
+async fn what_a_writer_has_done_is_counted(f: &Fixture) -> Verdict {
+    let stream = f.stream("a")?;
+    let lane = f.store.lane(stream.id());
+    let metrics = || f.store.metrics().into_iter().find(|metrics| metrics.lane == lane);
+    ensure!(metrics().is_some_and(|new| (new.requests, new.batches) == (0, 0)), "a new writer has done something");
+    let one = |expected| Ok::<_, Error>(Append::new().to(stream.clone(), expected, f.events(1)?));
+    let mut requests = (0..40).map(|_| one(Expected::Any)).collect::<Result<Vec<_>>>()?;
+    requests.push(one(Expected::exact(1_000))?);
+    at_once(f, requests).await;
+    let Some(done) = metrics() else { return Err(Failure("the writer is gone".to_owned())) };
+    ensure_eq!(
+        (done.requests, done.refused, done.waiting, done.resent),
+        (41, 1, 0, 0),
+        "requests, refused, waiting, resent"
+    );
+    // The first was taken alone, perhaps; the others came while it was committed.
+    ensure!(done.batches >= 1 && done.batches < 41, "{} batches of 41 requests that were sent at once", done.batches);
+    ensure!(done.largest_batch > 1 && done.largest_batch <= 41, "the largest batch has {}", done.largest_batch);
+    ensure!(!done.longest_commit.is_zero() && done.longest_commit <= done.commit_time, "times {done:?}");
+    Ok(())
+}
 
 /// Sends requests at once, in this order, and returns what each was answered.
 async fn at_once(f: &Fixture, requests: Vec<Append>) -> Vec<Result<Appended>> {

@@ -32,8 +32,8 @@ pub(super) const CASES: &[Case] = cases![
     racers_on_2_stores_who_guard_each_others_streams_do_not_both_win: "3.6", "3.10" if Durable;
     requests_that_race_are_not_interleaved: "3.1";
     requests_that_race_on_4_stores_are_not_interleaved: "3.1", "3.10" if Durable;
-    one_of_16_racers_with_the_same_event_id_lands: "4.4";
-    one_of_16_racers_on_4_stores_with_the_same_event_id_lands: "4.4", "3.10" if Durable;
+    one_of_16_racers_with_the_same_event_id_lands: "4.4" if OneLane;
+    one_of_16_racers_on_4_stores_with_the_same_event_id_lands: "4.4", "3.10" if Durable, OneLane;
 ];
 
 /// Lets racers append to one version of a stream, round after round; `number` racers share the stores.

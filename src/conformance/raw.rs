@@ -23,10 +23,10 @@ pub(super) const CASES: &[Case] = cases![
     the_rows_of_tags_lead_to_their_event: "2.1" if Sql;
     the_row_of_a_stream_is_not_written_by_every_append: "2.1" if Sql;
     the_row_of_a_deleted_stream_says_since_when: "2.1", "8.1" if Sql;
-    the_row_of_a_command_holds_its_outcome: "2.1", "4.1" if Sql;
+    the_row_of_a_command_holds_its_outcome: "2.1", "4.1" if Sql, OneLane;
     the_row_of_a_snapshot_holds_its_state: "2.1", "7.1" if Sql;
-    the_row_of_a_lane_is_not_written_by_appends: "1.1", "2.1" if Sql;
-    the_view_of_recent_events_shows_the_newest_hundred: "2.2" if Sql;
+    the_row_of_a_lane_is_not_written_by_appends: "1.1", "2.1" if Sql, OneLane;
+    the_view_of_recent_events_shows_the_newest_hundred: "2.2" if Sql, OneLane;
     the_view_of_statistics_agrees_with_the_store: "2.2", "6.3" if Sql;
     the_view_of_streams_agrees_with_the_store: "2.2", "6.3" if Sql;
 ];

@@ -41,7 +41,7 @@ pub(super) const CASES: &[Case] = cases![
     a_stream_exists_once_it_has_an_event: "6.3";
     the_count_is_that_of_the_streams_events: "6.3";
     the_newest_events_come_newest_first: "6.1";
-    the_head_is_the_last_position: "6.3";
+    the_head_is_the_last_position: "6.3" if OneLane;
     a_page_says_the_head_and_how_far_it_looked: "3.7", "6.2";
     a_page_that_reaches_the_head_says_that_there_is_no_more: "6.2";
     a_page_until_a_position_says_that_it_looked_so_far: "6.2";

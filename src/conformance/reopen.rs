@@ -23,11 +23,11 @@ pub(super) const CASES: &[Case] = cases![
     snapshots_are_there_after_opening: "3.9", "7.1" if Durable;
     deleted_streams_stay_deleted_after_opening: "3.9", "8.2" if Durable;
     metadata_is_there_after_opening: "3.9", "8.4" if Durable;
-    the_topic_keeps_its_incarnation_after_opening: "1.1", "1.8" if Durable;
+    the_topic_keeps_its_incarnation_after_opening: "1.1", "1.8" if Durable, OneLane;
     what_is_acknowledged_without_closing_is_there: "3.9" if Durable;
     a_closed_store_takes_nothing: "10.1";
     closing_twice_is_harmless: "10.1";
-    closing_answers_what_was_taken: "3.9", "3.13";
+    closing_answers_what_was_taken: "3.9", "3.13" if OneLane;
     opening_and_closing_many_times_loses_nothing: "3.9" if Durable;
 ];
 

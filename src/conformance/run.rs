@@ -130,7 +130,8 @@ async fn run_on(
         Ok(store) => store,
         Err(error) => return Some(Status::Failed(Failure::from(error).0)),
     };
-    let unmet = case.needs.iter().find_map(|need| need.unmet(store.capabilities(), program.is_some()));
+    let (capabilities, lanes) = (store.capabilities(), store.topic().lanes.len());
+    let unmet = case.needs.iter().find_map(|need| need.unmet(capabilities, lanes, program.is_some()));
     let status = if let Some(reason) = unmet {
         Some(Status::Skipped(reason))
     } else {

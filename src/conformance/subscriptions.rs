@@ -9,12 +9,12 @@ use Argument::{Number, Text};
 
 pub(super) const CASES: &[Case] = cases![
     a_new_subscription_stands_at_the_beginning: "1.8", "2.2" if Routines;
-    a_checkpoint_names_the_event_it_stands_at: "1.8", "2.2" if Routines;
-    a_checkpoint_never_moves_backwards: "2.2" if Routines;
-    a_checkpoint_beyond_the_head_is_refused: "2.2" if Routines;
+    a_checkpoint_names_the_event_it_stands_at: "1.8", "2.2" if Routines, OneLane;
+    a_checkpoint_never_moves_backwards: "2.2" if Routines, OneLane;
+    a_checkpoint_beyond_the_head_is_refused: "2.2" if Routines, OneLane;
     a_checkpoint_of_no_subscription_is_refused: "2.2" if Routines;
-    a_subscription_is_created_once: "2.2" if Routines;
-    a_deleted_subscription_can_be_created_anew: "2.2" if Routines;
+    a_subscription_is_created_once: "2.2" if Routines, OneLane;
+    a_deleted_subscription_can_be_created_anew: "2.2" if Routines, OneLane;
 ];
 
 /// Opens a session with a subscription of the name `s`, on a log of five events of stream `a`.

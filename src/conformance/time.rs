@@ -16,8 +16,8 @@ use crate::stream::{Expected, Stream};
 pub(super) const CASES: &[Case] = cases![
     times_are_whole_microseconds: "2.4";
     times_are_those_of_the_append: "2.4";
-    times_never_go_back_in_a_lane: "2.4";
-    times_never_go_back_under_races_of_4_stores: "2.4", "3.10" if Durable;
+    times_never_go_back_in_a_lane: "2.4" if OneLane;
+    times_never_go_back_under_races_of_4_stores: "2.4", "3.10" if Durable, OneLane;
     times_never_go_back_where_the_clock_did: "2.4" if Sql;
     the_events_of_a_request_are_in_order_of_time: "2.4";
     a_range_begins_at_its_first_time_inclusive: "6.1";

@@ -11,7 +11,7 @@ use super::harness::Fixture;
 use crate::append::Appended;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
-use crate::position::Position;
+use crate::position::{LaneId, Position};
 use crate::read::Query;
 use crate::store::Store;
 
@@ -72,12 +72,16 @@ pub(super) async fn close(stores: Vec<Store>) {
     }
 }
 
-/// Reads the log and checks that its positions, and the versions of each stream, are 1, 2, 3 and so on.
+/// Reads the log, lane by lane, and checks that the positions of each, and the versions of each stream, are 1, 2, 3 and
+/// so on.
 pub(super) async fn sound_log(store: &Store) -> Result<Vec<RecordedEvent>, Failure> {
     let events = store.query(Query::new()).await?;
     let mut versions: HashMap<&str, i64> = HashMap::new();
-    for (position, event) in (1i64..).zip(&events) {
-        ensure_eq!(event.position.get(), position, "position of an event of the log");
+    let mut heads: HashMap<LaneId, i64> = HashMap::new();
+    for event in &events {
+        let position = heads.entry(event.lane).or_default();
+        *position += 1;
+        ensure_eq!(event.position.get(), *position, "position of an event of lane {}", event.lane);
         let version = versions.entry(&event.aggregate_id).or_default();
         *version += 1;
         ensure_eq!(event.aggregate_version.get(), *version, "version of the event at position {position}");
@@ -88,8 +92,9 @@ pub(super) async fn sound_log(store: &Store) -> Result<Vec<RecordedEvent>, Failu
 /// Returns the events that an outcome says were stored.
 pub(super) fn events_of<'a>(log: &'a [RecordedEvent], outcome: &Appended) -> &'a [RecordedEvent] {
     let Some((first, last)) = outcome.positions else { return &[] };
-    let from = log.partition_point(|event| event.position < first);
-    let to = log.partition_point(|event| event.position <= last);
+    let lane = log.partition_point(|event| event.lane < outcome.lane);
+    let from = lane + log[lane..].partition_point(|event| event.lane == outcome.lane && event.position < first);
+    let to = lane + log[lane..].partition_point(|event| event.lane == outcome.lane && event.position <= last);
     &log[from..to]
 }
 

@@ -3,22 +3,23 @@
 use futures::TryStreamExt;
 use uuid::Uuid;
 
-use super::case::{Case, Verdict, cases, ensure, ensure_eq, ensure_err};
+use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::together::sound_log;
+use super::together::{Follower, close, sound_log, together};
 use crate::append::{Append, Condition};
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::json::Json;
-use crate::position::{Position, Version};
+use crate::limits;
+use crate::position::{LaneId, Position, Version};
 use crate::read::{Query, StreamFilter};
 use crate::snapshot::{NewSnapshot, SnapshotQuery};
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
 
 pub(super) const CASES: &[Case] = cases![
-    a_topic_keeps_its_number_of_lanes: "1.2";
+    a_topic_keeps_its_number_of_lanes: "1.2" if OneLane;
     positions_and_versions_of_topics_are_their_own: "1.1", "1.5", "1.6" if Durable;
     what_one_topic_holds_no_other_shows: "1.1" if Durable;
     the_same_stream_has_a_category_in_each_topic: "1.1", "1.3" if Durable;
@@ -26,6 +27,11 @@ pub(super) const CASES: &[Case] = cases![
     a_condition_looks_at_its_own_topic_only: "3.7" if Durable;
     streams_of_two_lanes_in_one_request_are_refused: "3.8" if Durable;
     text_in_braces_keeps_streams_in_one_lane: "3.8" if Durable;
+    a_number_of_lanes_out_of_range_is_refused: "1.2";
+    a_command_counts_within_its_lane: "3.8", "4.1" if Durable;
+    a_condition_looks_at_its_own_lane_only: "3.7", "3.8" if Durable;
+    one_racer_wins_in_each_lane: "3.2", "3.10" if Durable;
+    a_reader_of_each_lane_sees_contiguous_positions: "5.1", "5.2" if Durable;
     each_lane_of_a_topic_has_positions_of_its_own: "1.6", "5.2", "6.1" if Durable;
 ];
 
@@ -179,5 +185,120 @@ async fn each_lane_of_a_topic_has_positions_of_its_own(f: &Fixture) -> Verdict {
         ensure_eq!(positions, (1..=head.get()).collect::<Vec<i64>>(), "positions of lane {lane}");
     }
     store.close().await;
+    Ok(())
+}
+
+async fn a_number_of_lanes_out_of_range_is_refused(f: &Fixture) -> Verdict {
+    for partitions in [0, limits::LANES + 1] {
+        ensure_err!(f.store.create_topic("odd", partitions).await, Error::Invalid { what: "partitions", .. });
+    }
+    ensure_err!(f.store.create_topic(" odd", 2).await, Error::Invalid { what: "topic", .. });
+    ensure!(f.store.backend().topics().await?.iter().all(|topic| !topic.name.contains("odd")), "a topic was created");
+    let widest = f.store.create_topic("widest", limits::LANES).await?;
+    ensure_eq!(widest.lanes.len(), usize::from(limits::LANES), "lanes of the widest topic");
+    Ok(())
+}
+
+async fn a_command_counts_within_its_lane(f: &Fixture) -> Verdict {
+    let store = topic(f, "wide", 4).await?;
+    let (first, second) = apart(&store)?;
+    let command = Uuid::new_v4();
+    let request = |id: &str| -> Result<Append> {
+        Ok(Append::new().to(f.stream(id)?, Expected::Any, f.events(1)?).command(Command::new(command)))
+    };
+    let outcome = store.commit(request(&first)?).await?;
+    ensure!(!store.commit(request(&second)?).await?.duplicate, "the command counts as decided in another lane");
+    let again = store.commit(request(&first)?).await?;
+    ensure_eq!((again.duplicate, again.positions), (true, outcome.positions), "the repetition in its own lane");
+    ensure_eq!(sound_log(&store).await?.len(), 2, "events of the log");
+    store.close().await;
+    Ok(())
+}
+
+async fn a_condition_looks_at_its_own_lane_only(f: &Fixture) -> Verdict {
+    let store = topic(f, "wide", 4).await?;
+    let (first, second) = apart(&store)?;
+    store.append(&f.stream(&first)?, Expected::Any, [f.event("Opened")?.with_tags(["user:1"])?]).await?;
+    let request = |id: &str| -> Result<Append> {
+        let condition = Condition::after(Position::ZERO).or(["Opened"], ["user:1"])?;
+        Ok(Append::new().to(f.stream(id)?, Expected::Any, f.events(1)?).condition(condition))
+    };
+    ensure_err!(store.commit(request(&first)?).await, Error::ConditionFailed { .. });
+    store.commit(request(&second)?).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Opens a topic of 4 lanes through some stores, with the id of a stream in each lane.
+async fn wide(f: &Fixture, count: usize) -> Result<(Vec<Store>, Vec<String>)> {
+    let mut stores = vec![topic(f, "wide", 4).await?];
+    for _ in 1..count {
+        stores.push(f.database.open(&[("topic", "wide")]).await?);
+    }
+    let ids = (0..256).map(|number| format!("s{number}"));
+    let mut found: Vec<(LaneId, String)> = ids.map(|id| (stores[0].lane(&id), id)).collect();
+    found.sort();
+    found.dedup_by_key(|(lane, _)| *lane);
+    Ok((stores, found.into_iter().map(|(_, id)| id).collect()))
+}
+
+async fn one_racer_wins_in_each_lane(f: &Fixture) -> Verdict {
+    let (stores, ids) = wide(f, 4).await?;
+    ensure_eq!(ids.len(), 4, "lanes that 256 streams reach");
+    for version in 0..6 {
+        let answers = together(32, |number| {
+            let (store, id) = (stores[number % 4].clone(), ids[number / 8].clone());
+            async move {
+                let stream = Stream::new("thing", id)?;
+                store.append(&stream, Expected::exact(version), [NewEvent::json("Happened", &number)?]).await
+            }
+        })
+        .await?;
+        for lane in answers.chunks(8) {
+            let won = lane.iter().filter(|answer| answer.is_ok()).count();
+            ensure_eq!(won, 1, "racers who won in a lane");
+            let rest = lane.iter().filter_map(|answer| answer.as_ref().err());
+            let odd = rest.filter(|error| !error.is_conflict()).count();
+            ensure_eq!(odd, 0, "racers who got another error than a conflict");
+        }
+    }
+    ensure_eq!(sound_log(&stores[0]).await?.len(), 24, "events of the log");
+    close(stores).await;
+    Ok(())
+}
+
+async fn a_reader_of_each_lane_sees_contiguous_positions(f: &Fixture) -> Verdict {
+    let (stores, ids) = wide(f, 4).await?;
+    let writers = together(16, |number| {
+        let (store, ids) = (stores[number % 4].clone(), ids.clone());
+        async move {
+            for turn in 0..25 {
+                let stream = Stream::new("thing", ids[(number + turn) % ids.len()].as_str())?;
+                store.append(&stream, Expected::Any, [NewEvent::json("Happened", &turn)?]).await?;
+            }
+            Ok::<_, Error>(())
+        }
+    });
+    let reader = f.database.open(&[("topic", "wide")]).await?;
+    let follow = async {
+        let mut followers: Vec<(LaneId, Follower)> =
+            reader.topic().lanes.iter().map(|lane| (*lane, Follower::default())).collect();
+        let mut seen = 0;
+        while seen < 16 * 25 {
+            for (lane, follower) in &mut followers {
+                let page = reader.page(*lane, &Query::new().after(follower.last), 100).await?;
+                seen += page.events.len();
+                follower.saw(page.events.iter().map(|event| event.position))?;
+            }
+        }
+        Ok::<_, Failure>(())
+    };
+    let (written, followed) = futures::join!(writers, follow);
+    for answer in written? {
+        answer?;
+    }
+    followed?;
+    reader.close().await;
+    close(stores).await;
     Ok(())
 }

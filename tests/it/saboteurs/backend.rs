@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use annals::backend::{Backend, Capabilities, Request, Session, Topic};
+use annals::backend::{Backend, Capabilities, Examined, Request, Session, Topic};
 use annals::{
-    Appended, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result, Snapshot,
-    SnapshotQuery, StreamFilter, StreamInfo, TypeStatistics, Version,
+    Appended, Condition, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result,
+    Snapshot, SnapshotQuery, StreamFilter, StreamInfo, TypeStatistics, Version,
 };
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -58,6 +58,10 @@ impl Backend for Saboteur {
 
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {
         read::read(self, lane, query, rows).await
+    }
+
+    async fn examine(&self, lane: LaneId, condition: &Condition) -> Result<Examined> {
+        self.inner.examine(lane, condition).await
     }
 
     async fn head(&self, lane: LaneId) -> Result<Position> {

@@ -29,6 +29,8 @@ pub enum Fault {
     FailsTheWholeBatch,
     /// Ignores append conditions.
     IgnoresConditions,
+    /// Takes what was examined of a condition before the lock for all of it.
+    TrustsTheExamination,
     /// Ignores the tags of a condition.
     IgnoresConditionTags,
     /// Ignores the types of a condition.

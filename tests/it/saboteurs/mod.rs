@@ -124,6 +124,10 @@ fn is_caught(fault: Fault, meant: &[&str]) {
     &["races::one_of_16_racers_for_a_version_wins", "races::one_of_64_racers_for_a_version_wins"]
 )]
 #[case::ignores_conditions(Fault::IgnoresConditions, &["condition::an_event_of_the_type_refuses_the_request"])]
+#[case::trusts_the_examination(
+    Fault::TrustsTheExamination,
+    &["boundary::one_of_16_racers_on_a_long_condition_wins"]
+)]
 #[case::ignores_condition_tags(Fault::IgnoresConditionTags, &["condition::an_item_asks_for_type_and_tags_together"])]
 #[case::ignores_condition_types(Fault::IgnoresConditionTypes, &["condition::an_item_asks_for_type_and_tags_together"])]
 #[case::forgets_commands(Fault::ForgetsCommands, &["idempotency::a_repeated_command_stores_nothing"])]

@@ -1,7 +1,7 @@
 //! The faults of a request: what a saboteur makes of it before it is committed.
 
 use annals::backend::Request;
-use annals::{Error, Expected, Json, LaneId, Result, Version};
+use annals::{Error, Expected, Json, LaneId, Position, Result, Version};
 use uuid::Uuid;
 
 use super::backend::Saboteur;
@@ -58,6 +58,9 @@ async fn spoil_names(saboteur: &Saboteur, lane: LaneId, request: &mut Request) -
 
 fn spoil_condition(fault: Fault, request: &mut Request) {
     if fault == Fault::IgnoresConditions {
+        request.condition = None;
+    }
+    if fault == Fault::TrustsTheExamination && request.examined.until > Position::ZERO {
         request.condition = None;
     }
     for item in request.condition.iter_mut().flat_map(|condition| &mut condition.items) {
