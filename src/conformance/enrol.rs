@@ -418,6 +418,7 @@ macro_rules! conformance_suite {
                 requests_sent_at_once_are_answered_as_if_one_after_the_other
                 requests_sent_at_once_see_each_others_events_and_commands
                 a_refused_request_leaves_alone_those_sent_with_it
+                repetitions_that_are_sent_at_once_get_the_first_outcome
                 what_a_writer_has_done_is_counted
                 a_request_whose_data_the_database_refuses_fails_alone
                 a_request_that_waits_can_be_taken_back

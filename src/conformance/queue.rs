@@ -27,6 +27,7 @@ pub(super) const CASES: &[Case] = cases![
     requests_sent_at_once_are_answered_as_if_one_after_the_other: "3.11";
     requests_sent_at_once_see_each_others_events_and_commands: "3.11", "4.1";
     a_refused_request_leaves_alone_those_sent_with_it: "3.1", "3.11";
+    repetitions_that_are_sent_at_once_get_the_first_outcome: "3.11", "4.1";
     what_a_writer_has_done_is_counted: "3.11";
     a_request_whose_data_the_database_refuses_fails_alone: "3.11", "10.1" if Sql;
     a_request_that_waits_can_be_taken_back: "3.13" if Durable, Sql;
@@ -34,6 +35,23 @@ pub(super) const CASES: &[Case] = cases![
     a_writer_that_waits_for_the_lock_is_answered_at_its_deadline: "3.10", "10.2" if Durable, Sql;
     the_lock_of_a_session_that_vanished_is_free: "3.10" if Durable, Sql;
 ];
+
+async fn repetitions_that_are_sent_at_once_get_the_first_outcome(f: &Fixture) -> Verdict {
+    let command = Uuid::new_v4();
+    let request = || -> Result<Append> {
+        let append = Append::new().to(f.stream("{a}1")?, Expected::NoStream, f.events(2)?);
+        Ok(append.to(f.stream("{a}2")?, Expected::Any, f.events(1)?).command(Command::new(command)))
+    };
+    let first = f.store.commit(request()?).await?;
+    let again = at_once(f, (0..8).map(|_| request()).collect::<Result<_>>()?).await;
+    for answer in again {
+        let answer = answer?;
+        ensure_eq!((answer.duplicate, answer.positions), (true, first.positions), "a repetition, its positions");
+        ensure_eq!(answer.versions, first.versions, "versions that a repetition tells");
+    }
+    ensure_eq!(sound_log(&f.store).await?.len(), 3, "events of the log");
+    Ok(())
+}
 
 async fn what_a_writer_has_done_is_counted(f: &Fixture) -> Verdict {
     let stream = f.stream("a")?;

@@ -267,6 +267,31 @@ pub(crate) struct EventPlaceRow {
     pub position: Position,
 }
 
+/// A stream that a command wrote, with the version that it had then.
+#[cfg(feature = "postgres")]
+pub(crate) struct CommandVersionRow {
+    pub command_id: Uuid,
+    pub aggregate_id: String,
+    pub version: Version,
+}
+
+#[cfg(feature = "postgres")]
+impl FromRow for CommandVersionRow {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        Ok(Self {
+            command_id: required(row.uuid(0)?)?,
+            aggregate_id: required(row.text(1)?)?,
+            version: Version::new(required(row.i64(2)?)?),
+        })
+    }
+}
+
+impl FromRow for EventPlaceRow {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        Ok(Self { event_id: required(row.uuid(0)?)?, position: Position::new(required(row.i64(1)?)?) })
+    }
+}
+
 /// The first event that matches a condition, which stands under a number.
 pub(crate) struct MatchRow {
     pub number: usize,
@@ -277,11 +302,5 @@ impl FromRow for MatchRow {
     fn from_row(row: &impl RowRead) -> Result<Self> {
         let number = usize::try_from(required(row.i32(0)?)?).map_err(|_| damaged("a condition has no number"))?;
         Ok(Self { number, position: Position::new(required(row.i64(1)?)?) })
-    }
-}
-
-impl FromRow for EventPlaceRow {
-    fn from_row(row: &impl RowRead) -> Result<Self> {
-        Ok(Self { event_id: required(row.uuid(0)?)?, position: Position::new(required(row.i64(1)?)?) })
     }
 }

@@ -15,6 +15,8 @@ mod mssql;
 mod postgres;
 #[cfg(feature = "postgres")]
 mod postgres_engine;
+#[cfg(feature = "postgres")]
+mod postgres_plans;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
+use crate::sql::rows::{CommandStateRow, CommandVersionRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow};
 use crate::sql::{Dialect, Statement, statements};
 use crate::stream::Expected;
 
@@ -46,6 +46,13 @@ const STREAM_STATES: &str = "SELECT s.aggregate_id, s.aggregate_type, s.version,
 const COMMAND_STATES: &str = "SELECT c.* FROM unnest($2::uuid[]) AS n(id) CROSS JOIN LATERAL (SELECT c.command_id, \
        c.request_hash, c.first_position, c.last_position FROM commands c \
        WHERE c.lane_id = $1 AND c.command_id = n.id LIMIT 1) AS c";
+
+/// The streams that commands wrote, each with the version that it had then: `$1` lane, `$2` ids, `$3` and `$4` the
+/// positions of their first and last events.
+const COMMAND_VERSIONS: &str = "SELECT n.id, v.aggregate_id, v.version \
+     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS n(id, first, last) CROSS JOIN LATERAL (\
+       SELECT e.aggregate_id, MAX(e.aggregate_version) AS version FROM events e \
+       WHERE e.lane_id = $1 AND e.position >= n.first AND e.position <= n.last GROUP BY e.aggregate_id) AS v";
 
 /// Where the events of some ids stand: `$1` lane, `$2` ids.
 const EVENT_PLACES: &str = "SELECT e.* FROM unnest($2::uuid[]) AS n(id) CROSS JOIN LATERAL (SELECT e.event_id, \
@@ -302,8 +309,10 @@ async fn load(connection: &mut PgConnection, lane: LaneId, batch: &[Arc<Request>
         let found: Vec<EventPlaceRow> = convert::rows(connection, "append", query).await?;
         state.event_ids = found.into_iter().map(|row| (row.event_id, row.position)).collect();
     }
-    let commands: Vec<Uuid> =
+    let mut commands: Vec<Uuid> =
         batch.iter().filter_map(|request| request.command.as_ref()).map(|command| command.command_id).collect();
+    commands.sort_unstable();
+    commands.dedup();
     if !commands.is_empty() {
         state.commands = load_commands(connection, lane, commands).await?;
     }
@@ -330,18 +339,25 @@ async fn load_commands(
 ) -> Result<HashMap<Uuid, CommandState>> {
     let query = sqlx::query(COMMAND_STATES).bind(lane.get()).bind(ids);
     let found: Vec<CommandStateRow> = convert::rows(connection, "append", query).await?;
-    let mut commands = HashMap::with_capacity(found.len());
-    for row in found {
-        let versions: Vec<VersionRow> = match row.positions {
-            Some((first, last)) => {
-                let statement = statements::versions_of(Dialect::Postgres, lane, first, last);
-                convert::run(connection, &statement).await?
+    let stored: Vec<_> = found.iter().filter_map(|row| Some((row.command_id, row.positions?))).collect();
+    let mut commands: HashMap<Uuid, CommandState> = found
+        .into_iter()
+        .map(|row| {
+            let (request_hash, positions) = (row.request_hash, row.positions);
+            (row.command_id, CommandState { request_hash, positions, versions: Vec::new() })
+        })
+        .collect();
+    if !stored.is_empty() {
+        let query = sqlx::query(COMMAND_VERSIONS)
+            .bind(lane.get())
+            .bind(stored.iter().map(|(id, _)| *id).bind_iter())
+            .bind(stored.iter().map(|(_, (first, _))| first.get()).bind_iter())
+            .bind(stored.iter().map(|(_, (_, last))| last.get()).bind_iter());
+        for row in convert::rows::<CommandVersionRow>(connection, "append", query).await? {
+            if let Some(command) = commands.get_mut(&row.command_id) {
+                command.versions.push((row.aggregate_id, row.version));
             }
-            None => Vec::new(),
-        };
-        let versions = versions.into_iter().map(|row| (row.aggregate_id, row.version)).collect();
-        let known = CommandState { request_hash: row.request_hash, positions: row.positions, versions };
-        commands.insert(row.command_id, known);
+        }
     }
     Ok(commands)
 }

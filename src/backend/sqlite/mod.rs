@@ -5,6 +5,8 @@
 mod append;
 mod connect;
 mod convert;
+#[cfg(test)]
+mod plans;
 
 use std::sync::Arc;
 
