@@ -1,85 +1,80 @@
 //! `append_grown`: what a single append costs in a large log, against 100 thousand events in 1,000 streams.
+//!
+//! Both logs are filled first and measured in turns, so that neither has the better minutes of the machine.
 
-use super::Plan;
 use super::contender::Contender;
+use super::store::StoreContender;
 use super::study::{Subject, fill, mean_us, stream_name};
-use super::{median, store::StoreContender};
+use super::{Plan, median};
 use crate::error::Result;
 
 /// Streams of the small log, each of 100 events.
 const SMALL: usize = 1_000;
+/// Where the streams are that are appended to.
+const KINDS: [&str; 2] = ["existing streams", "new streams"];
+const CONTENDERS: [&str; 2] = ["store", "raw"];
 
-/// What single appends cost, in microseconds: the medians of the rounds.
-struct Costs {
-    /// The store, to existing streams and to new ones.
-    ours: [f64; 2],
-    /// The raw driver, likewise.
-    raw: [f64; 2],
+/// A log, the store and the raw driver on it, and what single appends cost so far: the means of the rounds in
+/// microseconds, by contender and kind of stream.
+struct Log {
+    contenders: [Box<dyn Contender>; 2],
+    streams: usize,
+    /// The number of the next new stream.
+    fresh: usize,
+    costs: [[Vec<f64>; 2]; 2],
 }
 
-const KINDS: [&str; 2] = ["existing streams", "new streams"];
-
 pub(super) async fn run(plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
-    let database = subject.fresh().await?;
-    let ours = StoreContender::open(&*database).await?;
-    let raw = subject.raw(&*database).await?;
-    let large = plan.grown_millions.max(1) * 10_000;
-    let mut fresh = 10 * large;
-    fill(&ours, 0..SMALL).await?;
-    let small_costs = measure(&ours, &*raw, plan, SMALL, &mut fresh).await?;
-    report(subject, "100 thousand events", &small_costs);
-    fill(&ours, SMALL..large).await?;
-    let name = format!("{} million events", plan.grown_millions.max(1));
-    let large_costs = measure(&ours, &*raw, plan, large, &mut fresh).await?;
-    report(subject, &name, &large_costs);
-    for (index, kind) in KINDS.into_iter().enumerate() {
-        subject.found(
-            format!("{kind}: store, grown / small"),
-            large_costs.ours[index] / small_costs.ours[index],
-            "ratio",
-        );
-        subject.found(format!("{kind}: raw, grown / small"), large_costs.raw[index] / small_costs.raw[index], "ratio");
+    let mut logs = [Log::filled(SMALL, subject).await?, Log::filled(plan.grown_millions * 10_000, subject).await?];
+    for round in 0..=plan.rounds {
+        for log in &mut logs {
+            log.round(plan.thousands * 100, round > 0).await?;
+        }
     }
-    raw.close().await;
-    ours.close().await;
+    let [small, large] = &logs;
+    for (index, kind) in KINDS.into_iter().enumerate() {
+        for (number, contender) in CONTENDERS.into_iter().enumerate() {
+            let [below, above] = [small, large].map(|log| &log.costs[number][index]);
+            let name = format!("{kind}, {contender}");
+            subject.found(format!("{name}: 100 thousand events"), median(below.clone()), "µs");
+            subject.found(format!("{name}: {} million events", plan.grown_millions), median(above.clone()), "µs");
+            let ratios = above.iter().zip(below).map(|(above, below)| above / below).collect();
+            subject.found(format!("{name}: large / small"), median(ratios), "ratio");
+        }
+    }
+    for contender in logs.iter().flat_map(|log| &log.contenders) {
+        contender.close().await;
+    }
     Ok(())
 }
 
-fn report(subject: &mut Subject<'_>, size: &str, costs: &Costs) {
-    for (index, kind) in KINDS.into_iter().enumerate() {
-        subject.found(format!("{kind}, {size}: store"), costs.ours[index], "µs");
-        subject.found(format!("{kind}, {size}: raw"), costs.raw[index], "µs");
+impl Log {
+    async fn filled(streams: usize, subject: &mut Subject<'_>) -> Result<Self> {
+        let database = subject.fresh().await?;
+        let ours = StoreContender::open(&*database).await?;
+        fill(&ours, 0..streams).await?;
+        settle(&ours).await?;
+        let raw = subject.raw(&*database).await?;
+        Ok(Self { contenders: [Box::new(ours), raw], streams, fresh: streams, costs: Default::default() })
     }
-}
 
-/// Lets the store and the raw driver take turns on one log. The first round warms up.
-async fn measure(
-    ours: &StoreContender,
-    raw: &dyn Contender,
-    plan: &Plan,
-    streams: usize,
-    fresh: &mut usize,
-) -> Result<Costs> {
-    settle(ours).await?;
-    let appends = plan.thousands * 100;
-    let (mut ours_us, mut raw_us) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for round in 0..=plan.rounds {
-        raw.resume().await?;
-        for (contender, costs) in [(raw, &mut raw_us), (ours as &dyn Contender, &mut ours_us)] {
-            *fresh += appends;
-            let seed = *fresh;
-            let existing: Vec<String> =
-                (0..appends).map(|append| stream_name(chosen(seed + append, streams))).collect();
-            let new: Vec<String> = (0..appends).map(|append| stream_name(seed + append)).collect();
-            for (names, costs) in [existing, new].iter().zip(&mut *costs) {
+    /// Lets the raw driver and the store take turns.
+    async fn round(&mut self, appends: usize, counts: bool) -> Result<()> {
+        for (contender, costs) in self.contenders.iter().zip(&mut self.costs) {
+            contender.resume().await?;
+            let new = self.fresh..self.fresh + appends;
+            self.fresh = new.end;
+            let existing: Vec<String> = new.clone().map(|seed| stream_name(chosen(seed, self.streams))).collect();
+            let new: Vec<String> = new.map(stream_name).collect();
+            for (names, costs) in [existing, new].iter().zip(costs) {
                 let times = contender.append_each(names).await?;
-                if round > 0 {
+                if counts {
                     costs.push(mean_us(&times));
                 }
             }
         }
+        Ok(())
     }
-    Ok(Costs { ours: ours_us.map(median), raw: raw_us.map(median) })
 }
 
 /// Returns the number of a stream, picked at random, but the same in every run.
