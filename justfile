@@ -34,9 +34,17 @@ conformance url:
 conformance-all:
     bash scripts/conformance-all.sh
 
+# Kill processes and servers under load, 200 times an engine, and check that nothing acknowledged is lost.
+crash cycles="200":
+    ANNALS_CRASH_CYCLES={{ quote(cycles) }} bash scripts/crash.sh
+
 # Measure how many lines the tests reach, at least 85 of 100.
 coverage *arguments:
     bash scripts/coverage.sh {{ arguments }}
+
+# Play many random histories against the model of the contract, on SQLite and a private Postgres server.
+model cases="5000":
+    ANNALS_MODEL_CASES={{ cases }} bash scripts/test.sh model::clients model::one_client
 
 # Compare the store with the bare driver, as docs/benchmarks.md explains.
 bench url="sqlite:target/bench.db":

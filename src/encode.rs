@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::append::Append;
-use crate::backend::request::{CommandWrite, EventWrite, Life, Request, StreamRule};
+use crate::backend::request::{CommandWrite, EventWrite, Examined, Life, Request, StreamRule};
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::event::{NewEvent, Payload, marker};
@@ -51,6 +51,7 @@ pub(crate) fn append(append: Append, max_event_bytes: usize) -> Result<Request> 
         streams: Vec::with_capacity(append.parts.len()),
         events: Vec::with_capacity(append.events()),
         condition: append.condition,
+        examined: Examined::default(),
         command: None,
         bytes,
     };
@@ -103,7 +104,8 @@ pub(crate) fn life(stream: &Stream, expected: Expected, life: Life) -> Request {
         correlation_id: None,
     };
     let event = encode_event(&rule, 0, marker, None);
-    Request { streams: vec![rule], events: vec![event], condition: None, command: None, bytes: OVERHEAD }
+    let (streams, events) = (vec![rule], vec![event]);
+    Request { streams, events, bytes: OVERHEAD, ..Request::default() }
 }
 
 fn rule(stream: &Stream, expected: Expected, life: Life) -> StreamRule {

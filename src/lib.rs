@@ -39,6 +39,7 @@ pub mod limits;
 
 mod encode;
 mod lane;
+mod metrics;
 mod resend;
 mod writer;
 
@@ -70,6 +71,7 @@ pub use event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use index::PayloadIndex;
 pub use json::Json;
+pub use metrics::WriterMetrics;
 pub use name::check as check_name;
 pub use position::{LaneId, Position, Version};
 pub use read::{Direction, Document, JsonFilter, Page, Query, StreamFilter, StreamRange, TypeStatistics};

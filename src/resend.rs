@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::append::Appended;
@@ -9,22 +10,22 @@ use crate::backend::{Backend, Request};
 use crate::error::{Error, ErrorClass, Result};
 use crate::limits;
 use crate::position::{LaneId, Position};
+use crate::writer::Lane;
 
 /// The first pause between two attempts, which doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Commits a batch; where the connection is lost, again and again for as long as `patience` lasts.
+/// Commits a batch; where the connection is lost, again and again for as long as the lane's patience lasts.
 ///
 /// # Errors
 /// What the backend answers; [`Error::Ambiguous`] where it stays out of reach after an attempt that may have been
 /// carried out.
 pub(crate) async fn commit(
-    backend: &dyn Backend,
-    lane: LaneId,
+    Lane { backend, lane, patience, counters }: &Lane,
     batch: &[Arc<Request>],
-    patience: Duration,
 ) -> Result<Vec<Result<Appended>>> {
+    let (backend, lane, patience) = (&**backend, *lane, *patience);
     let begin = Instant::now();
     let mut outcome = backend.commit(lane, batch).await;
     let (mut resent, mut in_doubt, mut pause) = (Vec::new(), false, FIRST_PAUSE);
@@ -38,6 +39,7 @@ pub(crate) async fn commit(
         if !again || begin.elapsed() >= patience {
             return if in_doubt { Err(Error::Ambiguous { operation: "append" }) } else { outcome };
         }
+        counters.resent.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(error = error.report(), in_doubt, "the connection was lost: the batch is sent again");
         if resent.is_empty() {
             resent = batch.iter().map(|request| Arc::new(look_up_ids(request))).collect();

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{NewEvent, object};
 use crate::json::Json;
 use crate::lane;
+use crate::metrics::WriterMetrics;
 use crate::migrate;
 use crate::position::LaneId;
 use crate::stream::{Expected, Stream};
@@ -143,9 +144,14 @@ impl Store {
     pub async fn commit(&self, append: Append) -> Result<Appended> {
         self.deadline("append", async {
             let index = self.lane_of_append(&append)?;
-            let place = self.inner.writers[index].place(encode::weight(&append)).await?;
-            let request = encode::append(append, self.inner.max_event_bytes)?;
-            self.inner.writers[index].commit(place, Arc::new(request)).await
+            let writer = &self.inner.writers[index];
+            let place = writer.place(encode::weight(&append)).await?;
+            let mut request = encode::append(append, self.inner.max_event_bytes)?;
+            if let Some(condition) = request.condition.as_ref().filter(|condition| writer.is_long(condition)) {
+                request.examined = self.inner.backend.examine(self.inner.topic.lanes[index], condition).await?;
+                writer.observe(request.examined.until);
+            }
+            writer.commit(place, Arc::new(request)).await
         })
         .await
     }
@@ -203,6 +209,14 @@ impl Store {
         let id = stream.as_ref();
         let write = self.inner.backend.set_metadata(self.lane(id), id, expected, &metadata);
         self.deadline("set a stream's metadata", write).await
+    }
+
+    /// Returns what the writer of each lane has done since the store was opened: the depth of its queue, the sizes of its
+    /// batches, the time of its commits.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<WriterMetrics> {
+        let lanes = self.inner.writers.iter().zip(&self.inner.topic.lanes);
+        lanes.map(|(writer, lane)| writer.metrics(*lane)).collect()
     }
 
     /// Asks the database for a sign of life, and returns how long it took to answer.

@@ -1,17 +1,18 @@
 //! The queue of a lane: requests that wait together are committed together, each with its own answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::append::Appended;
+use crate::append::{Appended, Condition};
 use crate::backend::{Backend, Request};
 use crate::error::{Error, ErrorClass, Result};
 use crate::limits;
-use crate::position::LaneId;
+use crate::metrics::{Counters, WriterMetrics};
+use crate::position::{LaneId, Position};
 use crate::resend;
 
 /// Bytes of requests that are encoded and wait, or are being committed.
@@ -23,13 +24,16 @@ const BATCH_REQUESTS: usize = 256;
 /// Bytes that are committed together at most, unless one request alone has more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// Events after a condition's position from which on it is examined before the lock.
+const LONG_CONDITION: i64 = 1_000;
+
 /// The writer of one lane.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: std::sync::Mutex<Option<mpsc::Sender<Waiting>>>,
     task: Mutex<Option<JoinHandle<()>>>,
     bytes: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
 }
 
 /// A request in the queue. It keeps its place until it is answered, whether its caller still waits or not.
@@ -46,11 +50,11 @@ pub(crate) struct Place {
 }
 
 /// One of those who wait.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Arc<Counters>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -58,19 +62,37 @@ impl Writer {
     /// Starts the writer of a lane, which sends a batch again for as long as `patience` where the connection is lost.
     pub(crate) fn start(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration) -> Self {
         let (sender, receiver) = mpsc::channel(BATCH_REQUESTS * 4);
-        let task = tokio::spawn(run(backend, lane, patience, receiver));
+        let counters = Arc::<Counters>::default();
+        let task = tokio::spawn(run(Lane { backend, lane, patience, counters: Arc::clone(&counters) }, receiver));
         Self {
             queue: std::sync::Mutex::new(Some(sender)),
             task: Mutex::new(Some(task)),
             bytes: Arc::new(Semaphore::new(QUEUED_BYTES / PERMIT_BYTES)),
-            waiting: Arc::default(),
+            counters,
         }
+    }
+
+    /// Whether a condition is to be examined before its request waits for the lane's lock, as it may look at many
+    /// events.
+    pub(crate) fn is_long(&self, condition: &Condition) -> bool {
+        let head = self.counters.head.load(Ordering::Relaxed);
+        !condition.items.is_empty() && (head == 0 || head - condition.after.get() > LONG_CONDITION)
+    }
+
+    /// Notes a position that was seen in the lane.
+    pub(crate) fn observe(&self, position: Position) {
+        self.counters.head.fetch_max(position.get(), Ordering::Relaxed);
+    }
+
+    /// Returns what this writer, which is the lane's, has done.
+    pub(crate) fn metrics(&self, lane: LaneId) -> WriterMetrics {
+        self.counters.metrics(lane)
     }
 
     /// Takes a place for a request of some weight in bytes, waiting until there is room.
     pub(crate) async fn place(&self, weight: usize) -> Result<Place> {
-        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(Arc::clone(&self.waiting));
+        let waiting = self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(&self.counters));
         if waiting >= limits::WAITING_REQUESTS {
             return Err(Error::Overloaded { waiting });
         }
@@ -102,7 +124,16 @@ impl Writer {
     }
 }
 
-async fn run(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration, mut queue: mpsc::Receiver<Waiting>) {
+/// What the writer's task works with.
+pub(crate) struct Lane {
+    pub backend: Arc<dyn Backend>,
+    pub lane: LaneId,
+    /// How long a batch is sent again where the connection is lost.
+    pub patience: Duration,
+    pub counters: Arc<Counters>,
+}
+
+async fn run(lane: Lane, mut queue: mpsc::Receiver<Waiting>) {
     let mut held = None;
     loop {
         let next = match held.take() {
@@ -122,13 +153,23 @@ async fn run(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration, mut qu
             }
             batch.push(waiting);
         }
-        commit(&*backend, lane, batch, patience).await;
+        commit(&lane, batch).await;
+    }
+}
+
+impl Lane {
+    fn count(&self, outcomes: &[Result<Appended>], took: Duration) {
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        self.counters.count(outcomes.len(), refused, took);
+        let head = outcomes.iter().flatten().map(|outcome| outcome.position().get()).max();
+        self.counters.head.fetch_max(head.unwrap_or_default(), Ordering::Relaxed);
+        tracing::debug!(lane = %self.lane, requests = outcomes.len(), refused, ?took, "a batch is committed");
     }
 }
 
 /// Commits a batch and answers its callers; where all of it fails for its data, halves it until the culprit alone gets
 /// the error. A caller that is gone by then has taken its request back.
-async fn commit(backend: &dyn Backend, lane: LaneId, batch: Vec<Waiting>, patience: Duration) {
+async fn commit(lane: &Lane, batch: Vec<Waiting>) {
     let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
         part.retain(|waiting| !waiting.answer.is_closed());
@@ -137,8 +178,10 @@ async fn commit(backend: &dyn Backend, lane: LaneId, batch: Vec<Waiting>, patien
         }
         let requests: Vec<_> = part.iter().map(|waiting| Arc::clone(&waiting.request)).collect();
         // A caller that left meanwhile needs no answer.
-        match resend::commit(backend, lane, &requests, patience).await {
+        let start = Instant::now();
+        match resend::commit(lane, &requests).await {
             Ok(outcomes) => {
+                lane.count(&outcomes, start.elapsed());
                 for (waiting, outcome) in part.into_iter().zip(outcomes) {
                     let _ = waiting.answer.send(outcome);
                 }

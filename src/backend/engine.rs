@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Backend, Capabilities, EventPlace, Request, Session, Topic};
-use crate::append::Appended;
+use super::{Backend, Capabilities, EventPlace, Examined, Request, Session, Topic};
+use crate::append::{Appended, Condition};
 use crate::command::RecordedCommand;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
@@ -15,6 +15,7 @@ use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
+use crate::sql::rows::MatchRow;
 use crate::sql::{Dialect, FromRow, Statement, statements};
 use crate::stream::StreamInfo;
 
@@ -104,6 +105,15 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
         self.0.commit(lane, batch).await
+    }
+
+    async fn examine(&self, lane: LaneId, condition: &Condition) -> Result<Examined> {
+        // The head comes first: what is committed after it is looked at under the lock.
+        let until = self.head(lane).await?;
+        let question = [(0, condition.items.as_slice(), condition.after)];
+        let statement = statements::first_matches(E::DIALECT, lane, question);
+        let found: Option<MatchRow> = self.fetch_one(statement).await?;
+        Ok(Examined { until, matched: found.map(|row| row.position) })
     }
 
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::append::Appended;
+use crate::append::{Appended, Condition};
 use crate::command::RecordedCommand;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
@@ -35,7 +35,7 @@ use crate::read::{Page, Query, StreamFilter, TypeStatistics};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 use crate::sql::Dialect;
 use crate::stream::StreamInfo;
-pub use request::Request;
+pub use request::{Examined, Request};
 
 /// What a backend can do beyond the verbs that all have. The conformance suite skips, with the reason, what a
 /// capability rules out.
@@ -179,6 +179,15 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Decides and stores requests of one lane, as if one after the other, in this order, and commits them together.
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
+
+    /// Looks for the first event that matches a condition without any lock, and says how far it has looked.
+    ///
+    /// The long part of a condition is looked at before its request waits for the lane's lock; under the lock,
+    /// [`commit`](Self::commit) has to look only at what stands after [`Examined::until`], see [`Request::unexamined`].
+    async fn examine(&self, lane: LaneId, condition: &Condition) -> Result<Examined> {
+        let _ = lane;
+        Ok(Examined { until: condition.after, matched: None })
+    }
 
     /// Returns at most `rows` events that answer a query, with the head that was observed at or before them.
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page>;

@@ -2,13 +2,14 @@
 
 use uuid::Uuid;
 
-use crate::append::Condition;
+use crate::append::{Condition, ConditionItem};
 use crate::event::{ActorType, Source};
 use crate::json::Json;
+use crate::position::Position;
 use crate::stream::Expected;
 
 /// One atomic request of a lane.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Every stream that the request names: those that it writes, and those that it only guards, which no event refers
     /// to. No id stands twice.
@@ -17,10 +18,39 @@ pub struct Request {
     pub events: Vec<EventWrite>,
     /// The append condition.
     pub condition: Option<Condition>,
+    /// What was found of the condition before the lane's lock was asked for.
+    pub examined: Examined,
     /// The command that gives the request its identity.
     pub command: Option<CommandWrite>,
     /// What the request weighs in a queue: the bytes of its payloads and tags, and some for each event.
     pub bytes: usize,
+}
+
+impl Request {
+    /// Returns what is left to be looked for under the lane's lock: an event after this position that matches one of the
+    /// items. `None` where there is no condition, or where a match is known.
+    #[must_use]
+    pub fn unexamined(&self) -> Option<(&[ConditionItem], Position)> {
+        let condition = self.condition.as_ref().filter(|condition| !condition.items.is_empty())?;
+        let after = condition.after.max(self.examined.until);
+        self.examined.matched.is_none().then_some((condition.items.as_slice(), after))
+    }
+}
+
+/// Returns what is left to be looked for under the lane's lock, of the requests of a batch, by their index in it.
+#[cfg(any(feature = "postgres", feature = "mssql"))]
+pub(crate) fn unexamined<R: AsRef<Request>>(batch: &[R]) -> Vec<(usize, &[ConditionItem], Position)> {
+    let conditions = (0..).zip(batch).map(|(index, request)| (index, request.as_ref().unexamined()));
+    conditions.filter_map(|(index, left)| left.map(|(items, after)| (index, items, after))).collect()
+}
+
+/// How far a condition was looked at without a lock, see [`Backend::examine`](super::Backend::examine).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Examined {
+    /// No event matches up to this position, apart from [`Self::matched`].
+    pub until: Position,
+    /// The first event that matches, if one was found.
+    pub matched: Option<Position>,
 }
 
 /// What a request expects of a stream, and what it does to its life.

@@ -11,8 +11,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::decide::{Accepted, Decision, LaneState, StreamState, decide};
-use super::request::{EventWrite, Life, Request, StreamRule};
-use crate::append::{Appended, Condition};
+use super::request::{EventWrite, Life, Request, StreamRule, unexamined};
+use crate::append::{Appended, Condition, ConditionItem};
 use crate::error::Result;
 use crate::position::{LaneId, Position, Version};
 use crate::stream::Expected;
@@ -27,8 +27,8 @@ pub(crate) struct Supposed<'a> {
     pub commands: Vec<Uuid>,
     /// The event ids that callers gave, which are supposed to be new.
     pub event_ids: Vec<Uuid>,
-    /// The conditions, which no stored event is supposed to match.
-    pub conditions: Vec<&'a Condition>,
+    /// What is left of the conditions, which no stored event is supposed to match.
+    pub conditions: Vec<(usize, &'a [ConditionItem], Position)>,
     /// The head is supposed not to be before this position.
     pub furthest_after: Position,
 }
@@ -76,9 +76,9 @@ impl<'a> Supposed<'a> {
             requests().filter_map(|request| request.command.as_ref()).map(|command| command.command_id).collect();
         let given = requests().flat_map(|request| &request.events).filter(|event| event.id_given);
         let event_ids: HashSet<Uuid> = given.map(|event| event.event_id).collect();
-        let conditions: Vec<&Condition> =
-            requests().filter_map(|request| request.condition.as_ref()).filter(|one| !one.items.is_empty()).collect();
-        let furthest_after = conditions.iter().map(|condition| condition.after).max().unwrap_or_default();
+        let conditions = unexamined(batch);
+        let afters = requests().filter_map(|request| request.condition.as_ref()).map(|condition| condition.after);
+        let furthest_after = conditions.iter().map(|(_, _, after)| *after).chain(afters).max().unwrap_or_default();
         let (commands, event_ids) = (commands.into_iter().collect(), event_ids.into_iter().collect());
         Some(Self { lane, streams, commands, event_ids, conditions, furthest_after })
     }
@@ -140,7 +140,8 @@ impl<'a> Supposed<'a> {
         let mut accepted_events: Vec<(Position, &EventWrite)> = Vec::new();
         let mut decisions = Vec::with_capacity(batch.len());
         for request in batch {
-            let matched = request.condition.as_ref().and_then(|condition| first_match(condition, &accepted_events));
+            let accepted = || request.condition.as_ref().and_then(|condition| first_match(condition, &accepted_events));
+            let matched = request.examined.matched.or_else(accepted);
             let decision = decide(&mut state, request, matched);
             if let Ok(Decision::Accept(accepted)) = &decision {
                 accepted_events.extend(accepted.events.iter().map(|placed| (placed.position, placed.event)));

@@ -268,16 +268,15 @@ pub(crate) struct EventPlaceRow {
 }
 
 /// The first event that matches a condition, which stands under a number.
-#[cfg(any(feature = "postgres", feature = "mssql"))]
 pub(crate) struct MatchRow {
-    pub number: i32,
+    pub number: usize,
     pub position: Position,
 }
 
-#[cfg(any(feature = "postgres", feature = "mssql"))]
 impl FromRow for MatchRow {
     fn from_row(row: &impl RowRead) -> Result<Self> {
-        Ok(Self { number: required(row.i32(0)?)?, position: Position::new(required(row.i64(1)?)?) })
+        let number = usize::try_from(required(row.i32(0)?)?).map_err(|_| damaged("a condition has no number"))?;
+        Ok(Self { number, position: Position::new(required(row.i64(1)?)?) })
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) use super::query::events;
 use super::rows::EVENT_COLUMNS;
 pub(crate) use super::rows::LaneRow;
 use super::{Dialect, Sql, Statement, Value};
-use crate::append::Condition;
+use crate::append::ConditionItem;
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::read::StreamFilter;
@@ -245,7 +245,6 @@ pub(crate) fn statistics(dialect: Dialect, lane: LaneId) -> Statement {
 }
 
 /// The streams of a batch, as an append needs them.
-#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn stream_states(dialect: Dialect, lane: LaneId, ids: &[&str]) -> Statement {
     let mut sql = Sql::new(dialect, "append");
     sql.add(
@@ -259,7 +258,6 @@ pub(crate) fn stream_states(dialect: Dialect, lane: LaneId, ids: &[&str]) -> Sta
 }
 
 /// The commands of a batch that were decided before.
-#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn command_states(dialect: Dialect, lane: LaneId, ids: &[Uuid]) -> Statement {
     let mut sql = Sql::new(dialect, "append");
     sql.add(
@@ -284,7 +282,6 @@ pub(crate) fn versions_of(dialect: Dialect, lane: LaneId, first: Position, last:
 }
 
 /// Where the events of some ids stand.
-#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn event_places(dialect: Dialect, lane: LaneId, ids: &[Uuid]) -> Statement {
     let mut sql = Sql::new(dialect, "append");
     sql.add("SELECT event_id, position FROM {s}events WHERE lane_id = ? AND event_id IN (", [lane.get().into()]);
@@ -292,47 +289,63 @@ pub(crate) fn event_places(dialect: Dialect, lane: LaneId, ids: &[Uuid]) -> Stat
     sql.done()
 }
 
-/// The first event after a position that matches a condition; no row where there is none.
+/// The first stored events that match conditions, each asked for under a number with its items and the position that it
+/// begins after.
 ///
 /// Each branch walks one index to its first match: a type has a branch of its own, and what an event must have besides
 /// is looked up by its key, in subqueries that no planner turns into joins.
-pub(crate) fn first_match(dialect: Dialect, lane: LaneId, condition: &Condition) -> Statement {
+pub(crate) fn first_matches<'a>(
+    dialect: Dialect,
+    lane: LaneId,
+    conditions: impl IntoIterator<Item = (usize, &'a [ConditionItem], Position)>,
+) -> Statement {
     let mut sql = Sql::new(dialect, "append");
-    sql.push("SELECT MIN(m.position) FROM (");
-    let after = || [lane.get().into(), condition.after.get().into()];
+    sql.push("SELECT m.number, MIN(m.position) FROM (");
     let mut separator = "";
-    for item in &condition.items {
-        if let Some((tag, others)) = item.tags.split_first() {
-            sql.push(separator).add(
-                "SELECT MIN(t.position) AS position FROM {s}event_tags t WHERE t.lane_id = ? AND t.position > ?",
-                after(),
-            );
-            sql.add(" AND t.tag = ?", [tag.as_str().into()]);
-            for other in others {
-                sql.add(
-                    " AND t.position = (SELECT o.position FROM {s}event_tags o WHERE o.lane_id = t.lane_id \
-                     AND o.tag = ? AND o.position = t.position)",
-                    [other.as_str().into()],
-                );
-            }
-            if !item.types.is_empty() {
-                sql.push(
-                    " AND t.position = (SELECT e.position FROM {s}events e WHERE e.lane_id = t.lane_id \
-                     AND e.position = t.position AND e.event_type IN (",
-                );
-                sql.list(item.types.iter().map(String::as_str)).push("))");
-            }
-            separator = " UNION ALL ";
-        }
-        for event_type in item.types.iter().filter(|_| item.tags.is_empty()) {
-            sql.push(separator).add(
-                "SELECT MIN(e.position) AS position FROM {s}events e WHERE e.lane_id = ? AND e.position > ?",
-                after(),
-            );
-            sql.add(" AND e.event_type = ?", [event_type.as_str().into()]);
-            separator = " UNION ALL ";
+    for (number, items, after) in conditions {
+        for item in items {
+            first_match_of(&mut sql, &mut separator, lane, (number, item, after));
         }
     }
-    sql.push(") m");
+    sql.push(") m WHERE m.position IS NOT NULL GROUP BY m.number");
     sql.done()
+}
+
+fn first_match_of(
+    sql: &mut Sql,
+    separator: &mut &'static str,
+    lane: LaneId,
+    (number, item, after): (usize, &ConditionItem, Position),
+) {
+    let mut branch = |sql: &mut Sql, table: &str| {
+        let select = format!(
+            "{separator}SELECT {number} AS number, MIN(t.position) AS position FROM {{s}}{table} t \
+             WHERE t.lane_id = ? AND t.position > ?"
+        );
+        sql.add(&select, [lane.get().into(), after.get().into()]);
+        *separator = " UNION ALL ";
+    };
+    let Some((tag, others)) = item.tags.split_first() else {
+        for event_type in &item.types {
+            branch(sql, "events");
+            sql.add(" AND t.event_type = ?", [event_type.as_str().into()]);
+        }
+        return;
+    };
+    branch(sql, "event_tags");
+    sql.add(" AND t.tag = ?", [tag.as_str().into()]);
+    for other in others {
+        sql.add(
+            " AND t.position = (SELECT o.position FROM {s}event_tags o WHERE o.lane_id = t.lane_id \
+             AND o.tag = ? AND o.position = t.position)",
+            [other.as_str().into()],
+        );
+    }
+    if !item.types.is_empty() {
+        sql.push(
+            " AND t.position = (SELECT e.position FROM {s}events e WHERE e.lane_id = t.lane_id \
+             AND e.position = t.position AND e.event_type IN (",
+        );
+        sql.list(item.types.iter().map(String::as_str)).push("))");
+    }
 }

@@ -80,7 +80,8 @@ impl Store {
         Ok(page)
     }
 
-    /// Finds the last change of the stream's life before the end of a query, and asks for what showed then.
+    /// Finds the last change of the stream's life before the end of a query, and asks for what showed then: nothing that
+    /// was stored after the changes were looked for, which may be another one.
     async fn resolve_as_of(&self, lane: LaneId, query: &Query) -> Result<Query> {
         let mut resolved = query.clone().include_deleted();
         let Some(range) = &mut resolved.stream else { return Ok(resolved) };
@@ -94,7 +95,14 @@ impl Store {
             include_deleted: true,
             ..Query::default()
         };
-        let found = self.deadline("read events", self.inner.backend.read(lane, &markers, PAGE)).await?.events;
+        let page = self.deadline("read events", self.inner.backend.read(lane, &markers, PAGE)).await?;
+        let (head, found) = (page.head, page.events);
+        match query.direction {
+            Direction::Forward => resolved.until = Some(query.until.map_or(head, |until| until.min(head))),
+            Direction::Backward => {
+                resolved.after = Some(query.after.map_or(head.next(), |after| after.min(head.next())));
+            }
+        }
         if found.first().is_some_and(|event| event.event_type == crate::marker::DELETED) {
             range.to = Version::ZERO;
         } else if let Some(reused) = found.iter().find(|event| event.event_type == crate::marker::REUSED) {

@@ -1,5 +1,5 @@
 //! The integration tests, one binary. Each engine enrols in the conformance suite in a file of its own; what is not the
-//! contract's stands beside: migrations, the command line, the saboteurs.
+//! contract's stands beside: migrations, the command line, the saboteurs, crashes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // Helpers of tests fail as tests do.
 
@@ -20,7 +20,11 @@ mod sqlite;
 
 #[cfg(feature = "sqlite")]
 mod cli;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod crash;
 #[cfg(feature = "sqlite")]
 mod migrations;
+#[cfg(feature = "sqlite")]
+mod model;
 #[cfg(feature = "sqlite")]
 mod saboteurs;

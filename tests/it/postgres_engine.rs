@@ -100,8 +100,7 @@ async fn a_lock_that_is_held_for_too_long_ends_the_wait() {
     let mut holder = store.backend().session().await.unwrap();
     holder.execute("BEGIN; SELECT 1 FROM lanes FOR NO KEY UPDATE").await.unwrap();
     let lane = store.topic().lanes[0];
-    let request =
-        annals::backend::Request { streams: vec![], events: vec![], condition: None, command: None, bytes: 0 };
+    let request = annals::backend::Request::default();
     let error = store.backend().commit(lane, &[Arc::new(request)]).await.unwrap_err();
     assert_eq!(class(&error), Some(ErrorClass::Retry), "{}", error.report());
     holder.execute("ROLLBACK").await.unwrap();

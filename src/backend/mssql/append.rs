@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::convert::{MssqlRow, packed, renumbered};
+use super::convert::{MssqlRow, PARAMETERS, packed, renumbered};
 use super::insert::{self, EventRow};
 use super::pool::{Connection, Results};
-use crate::append::{Appended, Condition};
+use crate::append::{Appended, Condition, ConditionItem};
 use crate::backend::decide::{Accepted, ChangeKind, CommandState, Decision, LaneState, decide};
-use crate::backend::request::Request;
+use crate::backend::request::{Request, unexamined};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, StreamStateRow, VersionRow};
+use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
 use crate::sql::{Dialect, FromRow, Statement, statements};
 
 const MSSQL: Dialect = Dialect::Mssql;
@@ -99,12 +99,13 @@ async fn load(
     batch: &[Arc<Request>],
 ) -> Result<(LaneState, Vec<Option<Position>>)> {
     let asked = Asked::of(batch);
-    let conditions = || batch.iter().map(|request| request.condition.as_ref().filter(|one| !one.items.is_empty()));
+    let conditions = unexamined(batch);
     let mut questions = vec![statements::head_and_clock(MSSQL, lane)];
     questions.extend(asked.streams.chunks(IDS).map(|ids| statements::stream_states(MSSQL, lane, ids)));
     questions.extend(asked.events.chunks(IDS).map(|ids| statements::event_places(MSSQL, lane, ids)));
     questions.extend(asked.commands.chunks(IDS).map(|ids| statements::command_states(MSSQL, lane, ids)));
-    questions.extend(conditions().flatten().map(|condition| statements::first_match(MSSQL, lane, condition)));
+    let parts = parts(&conditions);
+    questions.extend(parts.iter().map(|part| statements::first_matches(MSSQL, lane, part.iter().copied())));
     let mut results = run_all(connection, "append", questions).await?;
 
     let head: HeadRow = decoded(&mut results)?.pop().ok_or(Error::Closed)?;
@@ -128,14 +129,36 @@ async fn load(
     for _ in asked.commands.chunks(IDS) {
         known.extend(decoded::<CommandStateRow>(&mut results)?);
     }
-    let mut matches = Vec::with_capacity(batch.len());
-    for condition in conditions() {
-        let found: Option<i64> = if condition.is_some() { decoded(&mut results)?.pop() } else { None };
-        matches.push(found.filter(|position| *position > 0).map(Position::new));
+    let mut matches: Vec<_> = batch.iter().map(|request| request.examined.matched).collect();
+    for _ in parts {
+        for row in decoded::<MatchRow>(&mut results)? {
+            matches[row.number] = Some(row.position);
+        }
     }
     drop(results);
     state.commands = outcomes(connection, lane, known).await?;
     Ok((state, matches))
+}
+
+/// A condition under its number, with the position that it begins after.
+type Unexamined<'a> = (usize, &'a [ConditionItem], Position);
+
+/// Splits conditions into parts that each fit into one statement.
+fn parts<'a, 'b>(conditions: &'b [Unexamined<'a>]) -> Vec<&'b [Unexamined<'a>]> {
+    let (mut parts, mut from, mut used) = (Vec::new(), 0, 0);
+    for (index, (_, items, _)) in conditions.iter().enumerate() {
+        // An alternative has the lane, the position, and its names.
+        let params = items.iter().map(|item| 3 * item.types.len().max(1) + item.tags.len()).sum::<usize>();
+        if index > from && used + params > PARAMETERS {
+            parts.push(&conditions[from..index]);
+            (from, used) = (index, 0);
+        }
+        used += params;
+    }
+    if from < conditions.len() {
+        parts.push(&conditions[from..]);
+    }
+    parts
 }
 
 /// What a batch asks about, each once.

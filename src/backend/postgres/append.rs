@@ -11,8 +11,9 @@ use super::batch;
 use super::convert::{self, JsonText, Stage, classify};
 use super::pool::{Lease, Pool};
 use super::rows::Rows;
-use crate::append::{Appended, Condition};
+use crate::append::Appended;
 use crate::backend::decide::{Accepted, CommandState, Decision, LaneState, StreamState, decide};
+use crate::backend::request::unexamined;
 use crate::backend::request::{EventWrite, Life, Request, StreamRule};
 use crate::backend::suppose::first_match;
 use crate::error::{Error, ErrorClass, Result};
@@ -248,17 +249,12 @@ async fn first_matches(
     lane: LaneId,
     requests: &[Arc<Request>],
 ) -> Result<Vec<Option<Position>>> {
-    let mut matches = vec![None; requests.len()];
-    let (indexes, conditions): (Vec<usize>, Vec<&Condition>) =
-        (0..).zip(requests).filter_map(|(index, request)| Some((index, request.condition.as_ref()?))).unzip();
-    if conditions.is_empty() {
-        return Ok(matches);
-    }
-    let query = batch::bind_conditions(sqlx::query(FIRST_MATCHES).bind(lane.get()), &conditions);
-    let found: Vec<MatchRow> = convert::rows(connection, "append", query).await?;
-    for row in found {
-        if let Some(index) = usize::try_from(row.number).ok().and_then(|number| indexes.get(number)) {
-            matches[*index] = Some(row.position);
+    let mut matches: Vec<_> = requests.iter().map(|request| request.examined.matched).collect();
+    let unexamined = unexamined(requests);
+    if !unexamined.is_empty() {
+        let query = batch::bind_conditions(sqlx::query(FIRST_MATCHES).bind(lane.get()), &unexamined);
+        for row in convert::rows::<MatchRow>(connection, "append", query).await? {
+            matches[row.number] = Some(row.position);
         }
     }
     Ok(matches)

@@ -8,7 +8,7 @@ use sqlx::postgres::PgBindIterExt;
 use super::convert::{Bound, Stage, classify};
 use super::pool::Pool;
 use super::rows::{EventRow, Rows};
-use crate::append::{Appended, Condition};
+use crate::append::{Appended, ConditionItem};
 use crate::backend::Request;
 use crate::backend::suppose::Supposed;
 use crate::error::{Error, ErrorClass, Result};
@@ -107,10 +107,15 @@ struct Alternative<'a> {
     more_tags: Option<String>,
 }
 
-/// Binds conditions, numbered from 0, an alternative a row; nulls where there are none.
-pub(super) fn bind_conditions<'q>(query: Bound<'q>, conditions: &[&Condition]) -> Bound<'q> {
-    let alternatives: Vec<Alternative<'_>> =
-        (0..).zip(conditions).flat_map(|(number, condition)| alternatives(number, condition)).collect();
+/// Binds conditions with their numbers and the positions that they begin after, an alternative a row; nulls where there
+/// are none.
+pub(super) fn bind_conditions<'q>(query: Bound<'q>, conditions: &[(usize, &[ConditionItem], Position)]) -> Bound<'q> {
+    let alternatives: Vec<Alternative<'_>> = conditions
+        .iter()
+        .flat_map(|(number, items, after)| {
+            items.iter().flat_map(|item| alternatives(i32::try_from(*number).unwrap_or(i32::MAX), item, after.get()))
+        })
+        .collect();
     let rows = || (!alternatives.is_empty()).then(|| alternatives.iter());
     query
         .bind(rows().map(|rows| rows.map(|row| row.number).bind_iter()))
@@ -120,22 +125,17 @@ pub(super) fn bind_conditions<'q>(query: Bound<'q>, conditions: &[&Condition]) -
         .bind(rows().map(|rows| rows.map(|row| row.more_tags.as_deref()).bind_iter()))
 }
 
-/// Each item with tags is one alternative, and each type of an item without.
-fn alternatives(number: i32, condition: &Condition) -> Vec<Alternative<'_>> {
-    let after = condition.after.get();
+/// An item with tags is one alternative, and each type of an item without.
+fn alternatives(number: i32, item: &ConditionItem, after: i64) -> Vec<Alternative<'_>> {
     let list = |names: &[String]| (!names.is_empty()).then(|| names.join(SEPARATOR));
-    let mut found = Vec::with_capacity(condition.items.len());
-    for item in &condition.items {
-        match item.tags.split_first() {
-            Some((tag, more)) => {
-                let (types, more_tags) = (list(&item.types), list(more));
-                found.push(Alternative { number, after, types, tag: Some(tag), more_tags });
-            }
-            None => found.extend(item.types.iter().map(|name| {
-                let types = Some(name.clone());
-                Alternative { number, after, types, tag: None, more_tags: None }
-            })),
+    match item.tags.split_first() {
+        Some((tag, more)) => {
+            vec![Alternative { number, after, types: list(&item.types), tag: Some(tag), more_tags: list(more) }]
+        }
+        None => {
+            let one =
+                |name: &String| Alternative { number, after, types: Some(name.clone()), tag: None, more_tags: None };
+            item.types.iter().map(one).collect()
         }
     }
-    found
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::{Payload, RecordedEvent};
 use crate::json;
 use crate::position::{LaneId, Position};
-use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, StreamStateRow, VersionRow};
+use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
 use crate::sql::{Dialect, statements};
 
 const SQLITE: Dialect = Dialect::Sqlite;
@@ -49,12 +49,13 @@ pub(super) fn decide_and_store(
     let mut state = load(connection, lane, batch)?;
     let mut answers = Vec::with_capacity(batch.len());
     for request in batch {
-        let matched = match &request.condition {
-            Some(condition) if !condition.items.is_empty() => {
-                let found: Vec<i64> = run(connection, &statements::first_match(SQLITE, lane, condition))?;
-                found.first().copied().filter(|position| *position > 0).map(Position::new)
+        let matched = match request.unexamined() {
+            Some((items, after)) => {
+                let found: Vec<MatchRow> =
+                    run(connection, &statements::first_matches(SQLITE, lane, [(0, items, after)]))?;
+                found.first().map(|row| row.position)
             }
-            _ => None,
+            None => request.examined.matched,
         };
         answers.push(match decide(&mut state, request, matched) {
             Err(error) => Err(error),

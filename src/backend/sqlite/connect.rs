@@ -137,6 +137,11 @@ fn open(options: &Options) -> Result<Connection> {
             options.synchronous
         ))
         .map_err(failed)?;
+    let level: u8 = connection.query_row("PRAGMA synchronous", [], |row| row.get(0)).map_err(failed)?;
+    if ["OFF", "NORMAL", "FULL"].get(usize::from(level)) != Some(&options.synchronous) {
+        let reason = format!("synchronous is at {level}, and {} was set", options.synchronous);
+        return Err(Error::backend("sqlite", "connect", ErrorClass::Fatal, reason));
+    }
     let flags = FunctionFlags::SQLITE_UTF8;
     connection
         .create_scalar_function("annals_now", 0, flags, |_| Ok(chrono::Utc::now().timestamp_micros()))

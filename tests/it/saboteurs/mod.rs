@@ -12,13 +12,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use annals::backend::Backend;
 use annals::conformance::{self, Database, Harness, Report, Status};
 use annals::{Config, Result, Store};
 use async_trait::async_trait;
 
 use backend::Saboteur;
-use fault::Fault;
-use hide::Hidden;
+pub use fault::Fault;
+pub use hide::Hidden;
+
+/// Makes a backend break a promise. The backends of one database have a number each, and share what is hidden.
+pub fn sabotage(inner: Arc<dyn Backend>, fault: Fault, number: usize, hidden: &Hidden) -> Arc<dyn Backend> {
+    let (commands, hidden) = (Mutex::new(HashMap::new()), Arc::clone(hidden));
+    Arc::new(Saboteur { inner, fault, commands, number, hidden })
+}
 
 #[derive(Debug)]
 struct SaboteurHarness(Fault);
@@ -50,14 +57,9 @@ impl Database for SaboteurDatabase {
         let honest = self.honest.open(options).await?;
         let options: Vec<String> = options.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let config: Config = format!("sqlite:x?{}", options.join("&")).parse()?;
-        let saboteur = Saboteur {
-            inner: Arc::clone(honest.backend()),
-            fault: self.fault,
-            commands: Mutex::new(HashMap::new()),
-            number: self.opened.fetch_add(1, Ordering::Relaxed),
-            hidden: Arc::clone(&self.hidden),
-        };
-        Store::with_backend(Arc::new(saboteur), &config).await
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let saboteur = sabotage(Arc::clone(honest.backend()), self.fault, number, &self.hidden);
+        Store::with_backend(saboteur, &config).await
     }
 
     async fn remove(&self) -> Result<()> {

@@ -1,0 +1,77 @@
+//! What the writers of a store have done.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::position::LaneId;
+
+/// What the writer of one lane has done since its store was opened; see [`Store::metrics`](crate::Store::metrics).
+///
+/// The numbers are read one after the other while the writer goes on, so that they may be a batch apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WriterMetrics {
+    /// The lane.
+    pub lane: LaneId,
+    /// Requests that wait for room or in the queue, or are being committed.
+    pub waiting: usize,
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Of those, requests that were refused: a conflict, a failed condition and the like.
+    pub refused: u64,
+    /// Batches that were committed. `requests / batches` is the mean size of a batch.
+    pub batches: u64,
+    /// Requests of the largest batch.
+    pub largest_batch: usize,
+    /// The time that the database took to decide and commit batches, in all.
+    pub commit_time: Duration,
+    /// The time of the batch that took longest.
+    pub longest_commit: Duration,
+    /// How often a batch was sent again because its connection was lost.
+    pub resent: u64,
+}
+
+/// The counters of a lane's writer, which counts while others read.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub waiting: AtomicUsize,
+    /// The last position that is known here; 0 while none is.
+    pub head: AtomicI64,
+    pub resent: AtomicU64,
+    requests: AtomicU64,
+    refused: AtomicU64,
+    batches: AtomicU64,
+    largest_batch: AtomicUsize,
+    commit_micros: AtomicU64,
+    longest_micros: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a batch that was answered.
+    pub(crate) fn count(&self, requests: usize, refused: usize, took: Duration) {
+        let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
+        self.requests.fetch_add(requests as u64, Ordering::Relaxed);
+        self.refused.fetch_add(refused as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.largest_batch.fetch_max(requests, Ordering::Relaxed);
+        self.commit_micros.fetch_add(micros, Ordering::Relaxed);
+        self.longest_micros.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn metrics(&self, lane: LaneId) -> WriterMetrics {
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriterMetrics {
+            lane,
+            waiting: self.waiting.load(Ordering::Relaxed),
+            requests: number(&self.requests),
+            refused: number(&self.refused),
+            batches: number(&self.batches),
+            largest_batch: self.largest_batch.load(Ordering::Relaxed),
+            commit_time: Duration::from_micros(number(&self.commit_micros)),
+            longest_commit: Duration::from_micros(number(&self.longest_micros)),
+            resent: number(&self.resent),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The controls: stores that break what the cycles verify, and that the verification must therefore catch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use annals::backend::decide::{Decision, LaneState, StreamState, decide};
+use annals::backend::{Backend, Capabilities, Request, Topic};
+use annals::{
+    Appended, Config, Error, ErrorClass, Expected, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand,
+    RecordedEvent, Result, Snapshot, SnapshotQuery, Store, StreamFilter, StreamInfo, TypeStatistics, Version,
+};
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc};
+use uuid::Uuid;
+
+use super::child::PAUSE;
+
+/// What a control does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers what will come of a batch, and commits it then.
+    AnswersEarly,
+    /// Stores requests without a command a second time, as one who sends again without looking.
+    StoresTwice,
+    /// Stores the events of a request without a command in two commits.
+    StoresHalves,
+    /// Does not record commands.
+    ForgetsCommands,
+}
+
+const FAULTS: [Fault; 4] = [Fault::AnswersEarly, Fault::StoresTwice, Fault::StoresHalves, Fault::ForgetsCommands];
+
+/// Opens a store, with the fault of a name.
+pub async fn open(url: &str, fault: Option<&str>) -> Store {
+    let store = connect(url).await;
+    let Some(name) = fault else { return store };
+    let fault = FAULTS.into_iter().find(|fault| format!("{fault:?}") == name).unwrap();
+    let (late, mut batches) = mpsc::channel::<(LaneId, Vec<Arc<Request>>)>(1);
+    let inner = Arc::clone(store.backend());
+    let control = Control { inner: Arc::clone(&inner), fault, foreseen: Mutex::new(None), late };
+    tokio::spawn(async move {
+        while let Some((lane, batch)) = batches.recv().await {
+            inner.commit(lane, &batch).await.unwrap();
+        }
+    });
+    Store::with_backend(Arc::new(control), &url.parse::<Config>().unwrap()).await.unwrap()
+}
+
+/// Connects, again and again while the server is down: it may be killed before a child has come so far.
+async fn connect(url: &str) -> Store {
+    loop {
+        match Store::connect(url).await {
+            Ok(store) => return store,
+            // Nothing was asked for that could be in doubt.
+            Err(Error::Backend { class: ErrorClass::Reconnect | ErrorClass::Ambiguous, .. }) => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => panic!("{}", error.report()),
+        }
+    }
+}
+
+/// A backend with a fault.
+#[derive(Debug)]
+struct Control {
+    inner: Arc<dyn Backend>,
+    fault: Fault,
+    /// The lane as it will be once all that was answered is committed.
+    foreseen: Mutex<Option<LaneState>>,
+    late: mpsc::Sender<(LaneId, Vec<Arc<Request>>)>,
+}
+
+impl Control {
+    /// Decides over what is foreseen, which is right as long as nobody else writes.
+    async fn answer_early(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        let mut foreseen = self.foreseen.lock().await;
+        let mut state = match foreseen.take() {
+            Some(state) => state,
+            None => LaneState {
+                lane,
+                head: self.inner.head(lane).await?,
+                now: chrono::DateTime::UNIX_EPOCH,
+                streams: HashMap::new(),
+                commands: HashMap::new(),
+                event_ids: HashMap::new(),
+            },
+        };
+        for rule in batch.iter().flat_map(|request| &request.streams) {
+            if !state.streams.contains_key(&rule.aggregate_id)
+                && let Some(stream) = self.inner.stream(lane, &rule.aggregate_id).await?
+            {
+                let known =
+                    StreamState { aggregate_type: stream.aggregate_type, version: stream.version, deleted: false };
+                state.streams.insert(stream.aggregate_id, known);
+            }
+        }
+        let decide = |request| match decide(&mut state, request, None) {
+            Ok(Decision::Accept(accepted)) => Ok(accepted.outcome),
+            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        };
+        let answers = batch.iter().map(|request| &**request).map(decide).collect();
+        *foreseen = Some(state);
+        drop(foreseen);
+        self.late.send((lane, batch.to_vec())).await.map_err(|_| Error::Closed)?;
+        Ok(answers)
+    }
+
+    async fn store_twice(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        let answers = self.inner.commit(lane, batch).await?;
+        let again = batch.iter().filter(|request| request.command.is_none()).map(|request| {
+            let mut request = Request::clone(request);
+            request.events.iter_mut().for_each(|event| event.event_id = Uuid::new_v4());
+            Arc::new(request)
+        });
+        self.inner.commit(lane, &again.collect::<Vec<_>>()).await?;
+        Ok(answers)
+    }
+
+    async fn store_halves(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        let mut answers = Vec::with_capacity(batch.len());
+        for request in batch {
+            let (mut front, mut back) = (Request::clone(request), Request::clone(request));
+            let half = if request.command.is_none() { request.events.len().div_ceil(2) } else { request.events.len() };
+            back.events = front.events.split_off(half);
+            back.streams.iter_mut().for_each(|rule| rule.expected = Expected::Any);
+            let mut answer = self.inner.commit(lane, &[Arc::new(front)]).await?.remove(0);
+            if let (Ok(outcome), false) = (&mut answer, back.events.is_empty()) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                let rest = self.inner.commit(lane, &[Arc::new(back)]).await?.remove(0)?;
+                outcome.positions = outcome.positions.map(|(first, _)| (first, rest.position()));
+                outcome.versions = rest.versions;
+            }
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    async fn forget_commands(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        let forget = |request: &Arc<Request>| Arc::new(Request { command: None, ..Request::clone(request) });
+        self.inner.commit(lane, &batch.iter().map(forget).collect::<Vec<_>>()).await
+    }
+}
+
+#[async_trait]
+impl Backend for Control {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn topics(&self) -> Result<Vec<Topic>> {
+        self.inner.topics().await
+    }
+
+    async fn create_topic(&self, name: &str, partitions: u16) -> Result<Topic> {
+        self.inner.create_topic(name, partitions).await
+    }
+
+    async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        match self.fault {
+            Fault::AnswersEarly => self.answer_early(lane, batch).await,
+            Fault::StoresTwice => self.store_twice(lane, batch).await,
+            Fault::StoresHalves => self.store_halves(lane, batch).await,
+            Fault::ForgetsCommands => self.forget_commands(lane, batch).await,
+        }
+    }
+
+    async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {
+        self.inner.read(lane, query, rows).await
+    }
+
+    async fn head(&self, lane: LaneId) -> Result<Position> {
+        self.inner.head(lane).await
+    }
+
+    async fn event(&self, lane: LaneId, event_id: Uuid) -> Result<Option<RecordedEvent>> {
+        self.inner.event(lane, event_id).await
+    }
+
+    async fn stream(&self, lane: LaneId, aggregate_id: &str) -> Result<Option<StreamInfo>> {
+        self.inner.stream(lane, aggregate_id).await
+    }
+
+    async fn streams(&self, lane: LaneId, filter: &StreamFilter) -> Result<Vec<StreamInfo>> {
+        self.inner.streams(lane, filter).await
+    }
+
+    async fn set_metadata(&self, lane: LaneId, id: &str, expected: Option<i64>, metadata: &Json) -> Result<i64> {
+        self.inner.set_metadata(lane, id, expected, metadata).await
+    }
+
+    async fn command(&self, lane: LaneId, command_id: Uuid) -> Result<Option<RecordedCommand>> {
+        self.inner.command(lane, command_id).await
+    }
+
+    async fn save_snapshot(&self, lane: LaneId, snapshot: &NewSnapshot) -> Result<bool> {
+        self.inner.save_snapshot(lane, snapshot).await
+    }
+
+    async fn snapshot(&self, lane: LaneId, id: &str, query: SnapshotQuery) -> Result<Option<Snapshot>> {
+        self.inner.snapshot(lane, id, query).await
+    }
+
+    async fn prune_snapshots(&self, lane: LaneId, id: &str, before: Version) -> Result<u64> {
+        self.inner.prune_snapshots(lane, id, before).await
+    }
+
+    async fn statistics(&self, lane: LaneId) -> Result<Vec<TypeStatistics>> {
+        self.inner.statistics(lane).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
