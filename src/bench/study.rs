@@ -1,15 +1,12 @@
 //! What is measured besides the rounds of a workload: each study has figures of its own.
 
-use std::fmt;
-use std::str::FromStr;
-
 use serde::Serialize;
 
 use super::contender::Contender;
 use super::store::StoreContender;
 use super::{Plan, bytes, costs, grown, held, round_to, tail};
 use crate::conformance::{Database, Harness};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A question about the store that takes more than rounds of one workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,23 +49,6 @@ impl Study {
             Self::BytesPerEvent => bytes::run(subject).await,
             Self::WriteCosts => costs::run(plan, subject).await,
         }
-    }
-}
-
-impl fmt::Display for Study {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Study {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|study| study.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            Error::invalid("study", format!("{text:?} is not one of {names}"))
-        })
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn run(plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
             single.extend(times);
             alone.extend(lone);
             let batches = (after.batches - before.batches) as f64;
-            commits.push((after.commit_time - before.commit_time).as_secs_f64() * 1e6 / batches);
+            commits.push((after.commit_time.as_secs_f64() - before.commit_time.as_secs_f64()) * 1e6 / batches);
             sizes.push((after.requests - before.requests) as f64 / batches);
         }
     }
