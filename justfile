@@ -50,6 +50,10 @@ model cases="5000":
 bench url="sqlite:target/bench.db":
     cargo run --quiet --release --all-features -- bench {{ quote(url) }}
 
+# Measure appends where each flush of the disk takes 2 ms; arguments go to `annals bench`.
+bench-slow-flush *arguments:
+    bash scripts/bench-slow-flush.sh {{ arguments }}
+
 # Write the migrations anew from the schema's model.
 generate:
     for dialect in sqlite postgres mssql; do \

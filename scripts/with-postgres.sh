@@ -3,7 +3,8 @@
 #
 #   bash scripts/with-postgres.sh COMMAND [ARGUMENTS]
 #
-# PG_BIN   the folder of initdb and pg_ctl, where they are not where Debian puts them
+# PG_BIN      the folder of initdb and pg_ctl, where they are not where Debian puts them
+# PG_PRELOAD  a library that the server loads before all others, such as one that delays its flushes
 #
 # Where no Postgres is installed, it is installed with apt-get. The server listens on loopback only, on a free port,
 # keeps its files in a folder of its own under /tmp, and runs as the caller; where that is root, whom Postgres refuses,
@@ -73,16 +74,25 @@ start_postgres() {
     --auth-local=trust --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 >/dev/null
   for try in 1 2 3 4 5 6 7 8; do
     port=$((20000 + (RANDOM % 12000)))
-    if as_server "$postgres_bin/pg_ctl" start --wait --silent --pgdata="$folder/data" --log="$folder/log" --options="-p $port \
+    if as_server env ${PG_PRELOAD:+LD_PRELOAD="$PG_PRELOAD"} "$postgres_bin/pg_ctl" start --wait --silent --pgdata="$folder/data" --log="$folder/log" --options="-p $port \
       -c listen_addresses=127.0.0.1 -c unix_socket_directories=$folder -c max_connections=200" >/dev/null; then
       export ANNALS_TEST_POSTGRES="postgres://annals:for-tests@127.0.0.1:$port/postgres"
       say "Postgres $("$postgres_bin/postgres" --version | cut -d' ' -f3) runs on 127.0.0.1:$port in $folder (try $try)"
+      check_preload
       return
     fi
     as_server grep -q 'could not bind' "$folder/log" || break
   done
   as_server tail -n 20 "$folder/log" >&2 || true
   fail "Postgres did not start"
+}
+
+# The dynamic linker only warns where it can't load a library.
+check_preload() {
+  local server
+  [[ -n ${PG_PRELOAD:-} ]] || return 0
+  server=$(as_server head -n 1 "$folder/data/postmaster.pid")
+  grep -qF "$PG_PRELOAD" "/proc/$server/maps" || fail "the server did not load $PG_PRELOAD"
 }
 
 # shellcheck disable=SC2317 # the trap calls it

@@ -25,6 +25,14 @@ pub(super) trait Contender: Send + Sync {
     /// conflict again.
     async fn append_contended(&self, callers: usize, requests: usize) -> Result<Vec<u64>>;
 
+    /// Appends one event to each of the streams, one after the other, whatever their versions are.
+    async fn append_each(&self, streams: &[String]) -> Result<Vec<u64>>;
+
+    /// Goes on after the events that somebody else appended meanwhile.
+    async fn resume(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Appends events to one stream, `page` at a time; every 100th is of the rare type.
     async fn fill(&self, stream: &str, events: usize) -> Result<()>;
 
@@ -41,6 +49,19 @@ pub(super) trait Contender: Send + Sync {
     async fn query_time(&self) -> Result<usize>;
 
     async fn close(&self);
+}
+
+/// Something that inserts events and checks nothing, to measure what the tables themselves cost.
+#[async_trait]
+pub(super) trait Inserter: Send + Sync {
+    /// Inserts events with an actor and a correlation id in one transaction: the one with number `n` at position
+    /// `n + 1`, with version `n / 100 + 1` of the stream [`stream_of`] caller 0. `hashed` says whether with a hash.
+    async fn insert(&self, first: usize, count: usize, hashed: bool) -> Result<()>;
+}
+
+/// Returns a number as a database counts.
+pub(super) fn counter(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Returns the data of an event.

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
 
-use super::contender::{Contender, RARE_TYPE, data, event_type, metadata, nanoseconds, stream_of};
+use super::contender::{Contender, Inserter, RARE_TYPE, counter, data, event_type, metadata, nanoseconds, stream_of};
 use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
 
@@ -29,6 +29,13 @@ const INSERT_ONE: &str = "INSERT INTO events (lane_id, position, event_id, aggre
      aggregate_version, event_type, event_version, event_timestamp, actor_type, source, data, metadata, hash) \
      VALUES (1, nextval('raw_positions'), $1, $2, 'cart', $3, $4, 1, clock_timestamp(), 'system', 'system', \
      ($5::text)::json, ($6::text)::json, $7)";
+/// Events of several streams with what an application may add, so that each index gets an entry.
+const INSERT_WHOLE: &str = "INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, \
+     aggregate_version, event_type, event_version, event_timestamp, actor_type, source, data, metadata, hash, actor, \
+     correlation_id) SELECT 1, n.position, n.id, n.stream, 'cart', n.version, n.type, 1, clock_timestamp(), 'system', \
+     'system', n.data::json, n.metadata::json, $8, n.actor, n.correlation \
+     FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $9::text[], \
+     $10::uuid[]) AS n(position, id, stream, version, type, data, metadata, actor, correlation)";
 const VERSION: &str = "SELECT coalesce(max(aggregate_version), 0) FROM events WHERE lane_id = 1 AND aggregate_id = $1";
 const COLUMNS: &str = "position, event_id, aggregate_id, aggregate_type, aggregate_version, event_type, event_version, \
      event_timestamp, actor, actor_type, source, causation_id, correlation_id, data::text, metadata::text, \
@@ -39,6 +46,7 @@ struct Connection {
     client: Client,
     insert: Statement,
     insert_one: Statement,
+    insert_whole: Statement,
     version: Statement,
     stream: Statement,
     log: Statement,
@@ -85,6 +93,7 @@ impl Connection {
         Ok(Self {
             insert: prepare(INSERT).await?,
             insert_one: prepare(INSERT_ONE).await?,
+            insert_whole: prepare(INSERT_WHOLE).await?,
             version: prepare(VERSION).await?,
             stream: prepare(&read("aggregate_id = $1 ORDER BY aggregate_version LIMIT 1000")).await?,
             log: prepare(&read("position > $1 ORDER BY position LIMIT 1000")).await?,
@@ -187,6 +196,26 @@ fn take(rows: &[Row], parse: bool) -> i64 {
 }
 
 #[async_trait]
+impl Inserter for RawPostgres {
+    async fn insert(&self, first: usize, count: usize, hashed: bool) -> Result<()> {
+        let numbers = first..first + count;
+        let positions: Vec<i64> = numbers.clone().map(|number| counter(number + 1)).collect();
+        let ids: Vec<Uuid> = numbers.clone().map(|_| Uuid::now_v7()).collect();
+        let streams: Vec<String> = numbers.clone().map(|number| stream_of(0, number)).collect();
+        let versions: Vec<i64> = numbers.clone().map(|number| counter(number / 100 + 1)).collect();
+        let types: Vec<&str> = numbers.clone().map(event_type).collect();
+        let datas: Vec<String> = numbers.clone().map(data).collect();
+        let metadatas: Vec<String> = numbers.clone().map(metadata).collect();
+        let actors: Vec<String> = numbers.clone().map(|number| format!("user-{}", number % 50)).collect();
+        let correlations: Vec<Uuid> = numbers.map(|_| Uuid::now_v7()).collect();
+        let hash = hashed.then_some(&[7u8; 32][..]);
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
+            [&positions, &ids, &streams, &versions, &types, &datas, &metadatas, &hash, &actors, &correlations];
+        self.0[0].client.execute(&self.0[0].insert_whole, &params).await.map(drop).map_err(failed)
+    }
+}
+
+#[async_trait]
 impl Contender for RawPostgres {
     async fn append(&self, callers: usize, requests: usize, batch: usize) -> Result<Vec<u64>> {
         let work = self.0.iter().take(callers).enumerate().map(|(index, connection)| {
@@ -198,6 +227,22 @@ impl Contender for RawPostgres {
     async fn append_contended(&self, callers: usize, requests: usize) -> Result<Vec<u64>> {
         let work = self.0.iter().take(callers).map(|connection| connection.append_contended(requests));
         Ok(futures::future::try_join_all(work).await?.concat())
+    }
+
+    async fn append_each(&self, streams: &[String]) -> Result<Vec<u64>> {
+        let mut times = Vec::with_capacity(streams.len());
+        for (number, stream) in streams.iter().enumerate() {
+            let start = Instant::now();
+            let version = self.0[0].version(stream).await?;
+            self.0[0].store(stream, version, number..number + 1).await.map_err(failed)?;
+            times.push(nanoseconds(start));
+        }
+        Ok(times)
+    }
+
+    async fn resume(&self) -> Result<()> {
+        let sql = "SELECT setval('raw_positions', max(position)) FROM events WHERE lane_id = 1";
+        self.0[0].client.batch_execute(sql).await.map_err(failed)
     }
 
     async fn fill(&self, stream: &str, events: usize) -> Result<()> {

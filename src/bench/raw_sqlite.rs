@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::contender::{Contender, RARE_TYPE, data, event_type, metadata, nanoseconds, stream_of};
+use super::contender::{Contender, Inserter, RARE_TYPE, counter, data, event_type, metadata, nanoseconds, stream_of};
 use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
 
@@ -14,6 +14,10 @@ use crate::error::{Error, ErrorClass, Result};
 const INSERT: &str = "INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, \
      aggregate_version, event_type, event_version, event_timestamp, actor_type, source, data, metadata, hash) \
      VALUES (1, ?1, ?2, ?3, 'cart', ?4, ?5, 1, ?6, 'system', 'system', ?7, ?8, ?9)";
+/// The same with what an application may add, so that each index gets an entry.
+const INSERT_WHOLE: &str = "INSERT INTO events (lane_id, position, event_id, aggregate_id, aggregate_type, \
+     aggregate_version, event_type, event_version, event_timestamp, actor_type, source, data, metadata, hash, actor, \
+     correlation_id) VALUES (1, ?1, ?2, ?3, 'cart', ?4, ?5, 1, ?6, 'system', 'system', ?7, ?8, ?9, ?10, ?11)";
 const STREAM: &str = "INSERT OR IGNORE INTO streams (lane_id, aggregate_id, aggregate_type, created_at, updated_at) \
      VALUES (1, ?1, 'cart', ?2, ?2)";
 const VERSION: &str = "SELECT MAX(aggregate_version) FROM events WHERE lane_id = 1 AND aggregate_id = ?1";
@@ -133,6 +137,35 @@ struct RawEvent {
 }
 
 #[async_trait]
+impl Inserter for RawSqlite {
+    async fn insert(&self, first: usize, count: usize, hashed: bool) -> Result<()> {
+        self.with(|connection| {
+            let transaction =
+                rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+            let mut insert = transaction.prepare_cached(INSERT_WHOLE)?;
+            let now = chrono::Utc::now().timestamp_micros();
+            for number in first..first + count {
+                insert.execute(params![
+                    counter(number + 1),
+                    uuid::Uuid::now_v7().as_bytes(),
+                    stream_of(0, number),
+                    counter(number / 100 + 1),
+                    event_type(number),
+                    now,
+                    data(number),
+                    metadata(number),
+                    hashed.then_some([7u8; 32]),
+                    format!("user-{}", number % 50),
+                    uuid::Uuid::now_v7().as_bytes(),
+                ])?;
+            }
+            drop(insert);
+            transaction.commit()
+        })
+    }
+}
+
+#[async_trait]
 impl Contender for RawSqlite {
     async fn append(&self, callers: usize, requests: usize, batch: usize) -> Result<Vec<u64>> {
         let caller = |caller: usize| {
@@ -185,6 +218,15 @@ impl Contender for RawSqlite {
             }
             Ok(times)
         })
+    }
+
+    async fn append_each(&self, streams: &[String]) -> Result<Vec<u64>> {
+        let append = |(number, stream): (usize, &String)| {
+            let start = Instant::now();
+            self.with(|connection| store(connection, stream, number..number + 1))?;
+            Ok(nanoseconds(start))
+        };
+        streams.iter().enumerate().map(append).collect()
     }
 
     async fn fill(&self, stream: &str, events: usize) -> Result<()> {

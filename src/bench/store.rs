@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 use super::contender::{Contender, RARE_TYPE, data, event_type, metadata, nanoseconds, stream_of};
+use crate::append::Append;
 use crate::conformance::Database;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
@@ -21,30 +23,43 @@ impl StoreContender {
     pub(super) async fn open(database: &dyn Database) -> Result<Self> {
         Ok(Self(database.open(&[]).await?))
     }
+
+    pub(super) const fn store(&self) -> &Store {
+        &self.0
+    }
+
+    /// Appends some events to each of the streams, in one request.
+    pub(super) async fn append_to_each(&self, streams: impl Iterator<Item = String>, events: usize) -> Result<()> {
+        let mut append = Append::new();
+        for name in streams {
+            let events = (0..events).map(event).collect::<Result<Vec<_>>>()?;
+            append = append.to(Stream::new("cart", name)?, Expected::Any, events);
+        }
+        self.0.commit(append).await.map(drop)
+    }
 }
 
-fn event(number: usize) -> Result<NewEvent> {
+pub(super) fn event(number: usize) -> Result<NewEvent> {
     NewEvent::new(event_type(number), Json::parse(data(number))?.into())?.with_metadata(Json::parse(metadata(number))?)
 }
 
-/// Runs callers at the same time and collects what they return.
+/// Runs callers at the same time and collects what they return. They end where the future is dropped.
 async fn together<F>(callers: usize, caller: impl Fn(usize) -> F) -> Result<Vec<u64>>
 where
     F: Future<Output = Result<Vec<u64>>> + Send + 'static,
 {
     let barrier = Arc::new(Barrier::new(callers));
-    let tasks: Vec<_> = (0..callers)
-        .map(|number| {
-            let (barrier, work) = (Arc::clone(&barrier), caller(number));
-            tokio::spawn(async move {
-                barrier.wait().await;
-                work.await
-            })
-        })
-        .collect();
+    let mut tasks = JoinSet::new();
+    for number in 0..callers {
+        let (barrier, work) = (Arc::clone(&barrier), caller(number));
+        tasks.spawn(async move {
+            barrier.wait().await;
+            work.await
+        });
+    }
     let mut times = Vec::new();
-    for task in tasks {
-        times.extend(task.await.map_err(|_| Error::Closed)??);
+    while let Some(done) = tasks.join_next().await {
+        times.extend(done.map_err(|_| Error::Closed)??);
     }
     Ok(times)
 }
@@ -91,6 +106,16 @@ impl Contender for StoreContender {
             }
         })
         .await
+    }
+
+    async fn append_each(&self, streams: &[String]) -> Result<Vec<u64>> {
+        let mut times = Vec::with_capacity(streams.len());
+        for (number, name) in streams.iter().enumerate() {
+            let start = Instant::now();
+            self.0.append(&Stream::new("cart", name)?, Expected::Any, [event(number)?]).await?;
+            times.push(nanoseconds(start));
+        }
+        Ok(times)
     }
 
     async fn fill(&self, stream: &str, events: usize) -> Result<()> {

@@ -76,6 +76,16 @@ impl Workload {
         }
     }
 
+    /// Returns how many callers append single events at a time, where there are several on streams of their own.
+    pub(super) const fn callers(self) -> Option<usize> {
+        match self {
+            Self::AppendCallers8 => Some(8),
+            Self::AppendCallers64 => Some(64),
+            Self::AppendCallers256 => Some(256),
+            _ => None,
+        }
+    }
+
     /// Appends what a reading workload reads.
     pub(super) async fn prepare(self, contender: &dyn Contender, thousands: usize) -> Result<()> {
         match self {

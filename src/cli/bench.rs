@@ -1,52 +1,97 @@
 //! `annals bench`: the store beside the raw driver.
 
-use super::{Context, Failure};
-use crate::bench::{Figures, Plan, Workload, run as measure};
+use super::{Context, Exit, Failure, interrupt};
+use crate::bench::{Figures, Finding, Plan, Report, Task, run as measure};
 
-/// Measures the store beside the raw driver, in the same run, on databases of its own.
+/// Measures the store beside the raw driver, in the same run, on databases of its own, which are removed afterwards.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The database to measure.
+    /// The database to measure: sqlite:PATH (files beside it are used) or postgres://… (a user who may create schemas).
     url: String,
-    /// The workloads, separated by commas; all without.
+    /// The workloads and studies, separated by commas; all without.
     #[arg(long, value_delimiter = ',')]
-    workload: Vec<Workload>,
+    workload: Vec<Task>,
     /// Rounds of each workload, of which the median counts; one more warms up.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    rounds: u16,
     /// Events of a round, in thousands.
-    #[arg(long, default_value_t = 10)]
-    thousands: usize,
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    thousands: u16,
+    /// Events of the large log of `append_grown`, in millions; each takes some 700 MB of disk and half a minute.
+    #[arg(long, value_name = "MILLIONS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    grown: u16,
+    /// Seconds for which `append_under_snapshot` holds its snapshot, in each of four runs.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=3_600))]
+    seconds: u16,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let workloads = if args.workload.is_empty() { Workload::ALL.to_vec() } else { args.workload };
-    let plan = Plan { workloads, rounds: args.rounds.max(1), thousands: args.thousands.max(1) };
-    let mut printed = Ok(());
-    if !context.json {
-        let heading = ["workload", "events/s", "raw", "ratio", "p50 µs", "p99 µs"];
-        let [workload, rate, raw, ratio, p50, p99] = heading;
-        context.output().line(format!("{workload:<20} {rate:>12} {raw:>12} {ratio:>7} {p50:>10} {p99:>10}"))?;
-        context.output().flush()?;
-    }
-    measure(&args.url, &plan, |figures| {
-        if printed.is_ok() {
-            printed = print(&figures, context);
-        }
-    })
-    .await?;
-    printed
+    let tasks = if args.workload.is_empty() { Task::all().collect() } else { args.workload };
+    let plan = Plan {
+        tasks,
+        rounds: args.rounds.into(),
+        thousands: args.thousands.into(),
+        grown_millions: args.grown.into(),
+        snapshot_seconds: args.seconds.into(),
+    };
+    let mut printer = Printer { context, headed: None, printed: Ok(()) };
+    let measured = measure(&args.url, &plan, interrupt(), |report| printer.add(&report));
+    let complete = tokio::select! {
+        measured = measured => measured?,
+        // Who gives Ctrl-C twice does not want to wait for the removal of databases.
+        () = async { interrupt().await; interrupt().await } => return Err(Failure::interrupted()),
+    };
+    printer.printed?;
+    if complete { Ok(()) } else { Err(Failure::new(Exit::Interrupted, "interrupted: the databases are removed")) }
 }
 
-fn print(figures: &Figures, context: &Context) -> Result<(), Failure> {
-    let mut output = context.output();
-    if context.json {
-        output.json(figures)?;
-    } else {
-        let Figures { workload, events_per_s, raw_events_per_s, ratio, p50_us, p99_us, .. } = figures;
-        output.line(format!(
-            "{workload:<20} {events_per_s:>12.0} {raw_events_per_s:>12.0} {ratio:>7.3} {p50_us:>10.1} {p99_us:>10.1}"
-        ))?;
+/// Prints figures as they come.
+struct Printer<'a> {
+    context: &'a Context,
+    /// Which kind of figures the last heading was for.
+    headed: Option<&'static str>,
+    printed: Result<(), Failure>,
+}
+
+impl Printer<'_> {
+    fn add(&mut self, report: &Report) {
+        if self.printed.is_ok() {
+            self.printed = self.print(report);
+        }
     }
-    output.flush()
+
+    fn print(&mut self, report: &Report) -> Result<(), Failure> {
+        let mut output = self.context.output();
+        if self.context.json {
+            output.json(report)?;
+            return output.flush();
+        }
+        let (kind, heading, line) = match report {
+            Report::Figures(figures) => ("workload", heading(), row(figures)),
+            Report::Finding(Finding { study, measure, value, unit, .. }) => {
+                (*study, format!("\n{study}"), format!("  {measure:<56} {value:>12} {unit}"))
+            }
+        };
+        if self.headed.replace(kind) != Some(kind) {
+            output.line(heading)?;
+        }
+        output.line(line)?;
+        output.flush()
+    }
+}
+
+fn heading() -> String {
+    let [workload, rate, raw, ratio, p50, p99] = ["workload", "events/s", "raw", "ratio", "p50 µs", "p99 µs"];
+    let [single, best] = ["raw's 1", "raw's best"];
+    format!("{workload:<20} {rate:>10} {raw:>10} {ratio:>7} {p50:>9} {p99:>10} {single:>9} {best:>11}")
+}
+
+fn row(figures: &Figures) -> String {
+    let Figures { workload, events_per_s, raw_events_per_s, ratio, p50_us, p99_us, .. } = figures;
+    let optional = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!("×{ratio:.2}"));
+    let (single, best) = (optional(figures.ratio_to_raw_single), optional(figures.ratio_to_raw_best));
+    format!(
+        "{workload:<20} {events_per_s:>10.0} {raw_events_per_s:>10.0} {ratio:>7.3} {p50_us:>9.1} {p99_us:>10.1} \
+         {single:>9} {best:>11}"
+    )
 }

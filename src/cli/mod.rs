@@ -122,8 +122,13 @@ pub fn main() -> ExitCode {
         Err(error) => return Failure::from(error).report(false),
     };
     let json = cli.json;
-    // The suite has databases to remove, so it deals with Ctrl-C itself.
-    let interruptible = !matches!(cli.verb, Verb::Conformance(_));
+    // These have databases to remove, so they deal with Ctrl-C themselves.
+    let interruptible = match cli.verb {
+        Verb::Conformance(_) => false,
+        #[cfg(feature = "bench")]
+        Verb::Bench(_) => false,
+        _ => true,
+    };
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = run(cli) => outcome,
