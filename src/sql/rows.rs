@@ -248,12 +248,14 @@ impl FromRow for CommandStateRow {
 }
 
 /// The version that a stream had after a request.
+#[cfg(any(feature = "sqlite", feature = "mssql"))]
 #[derive(Debug)]
 pub(crate) struct VersionRow {
     pub aggregate_id: String,
     pub version: Version,
 }
 
+#[cfg(any(feature = "sqlite", feature = "mssql"))]
 impl FromRow for VersionRow {
     fn from_row(row: &impl RowRead) -> Result<Self> {
         Ok(Self { aggregate_id: required(row.text(0)?)?, version: Version::new(required(row.i64(1)?)?) })
@@ -294,6 +296,7 @@ impl FromRow for EventPlaceRow {
 
 /// The first event that matches a condition, which stands under a number.
 pub(crate) struct MatchRow {
+    #[cfg_attr(not(any(feature = "postgres", feature = "mssql")), expect(dead_code, reason = "sqlite asks for one"))]
     pub number: usize,
     pub position: Position,
 }

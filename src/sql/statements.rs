@@ -245,6 +245,7 @@ pub(crate) fn statistics(dialect: Dialect, lane: LaneId) -> Statement {
 }
 
 /// The streams of a batch, as an append needs them.
+#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn stream_states(dialect: Dialect, lane: LaneId, ids: &[&str]) -> Statement {
     let mut sql = Sql::new(dialect, "append");
     sql.add(
@@ -258,6 +259,7 @@ pub(crate) fn stream_states(dialect: Dialect, lane: LaneId, ids: &[&str]) -> Sta
 }
 
 /// The commands of a batch that were decided before.
+#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn command_states(dialect: Dialect, lane: LaneId, ids: &[Uuid]) -> Statement {
     let mut sql = Sql::new(dialect, "append");
     sql.add(
@@ -271,6 +273,7 @@ pub(crate) fn command_states(dialect: Dialect, lane: LaneId, ids: &[Uuid]) -> St
 
 /// The versions that streams had after the events of a range of positions, in the order of the streams' first events
 /// there.
+#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn versions_of(dialect: Dialect, lane: LaneId, first: Position, last: Position) -> Statement {
     one(
         dialect,
@@ -282,6 +285,7 @@ pub(crate) fn versions_of(dialect: Dialect, lane: LaneId, first: Position, last:
 }
 
 /// Where the events of some ids stand.
+#[cfg(any(feature = "sqlite", feature = "mssql"))]
 pub(crate) fn event_places(dialect: Dialect, lane: LaneId, ids: &[Uuid]) -> Statement {
     let mut sql = Sql::new(dialect, "append");
     sql.add("SELECT event_id, position FROM {s}events WHERE lane_id = ? AND event_id IN (", [lane.get().into()]);
