@@ -31,6 +31,9 @@ pub struct WriterMetrics {
     pub longest_commit: Duration,
     /// How often a batch was sent again because its connection was lost.
     pub resent: u64,
+    /// How often a batch was sent again because the database rolled it back for the sake of others: a deadlock, a
+    /// serialization failure.
+    pub rolled_back: u64,
 }
 
 /// The counters of a lane's writer, which counts while others read.
@@ -40,6 +43,7 @@ pub(crate) struct Counters {
     /// The last position that is known here; 0 while none is.
     pub head: AtomicI64,
     pub resent: AtomicU64,
+    pub rolled_back: AtomicU64,
     requests: AtomicU64,
     refused: AtomicU64,
     batches: AtomicU64,
@@ -72,6 +76,7 @@ impl Counters {
             commit_time: Duration::from_micros(number(&self.commit_micros)),
             longest_commit: Duration::from_micros(number(&self.longest_micros)),
             resent: number(&self.resent),
+            rolled_back: number(&self.rolled_back),
         }
     }
 }

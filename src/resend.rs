@@ -1,4 +1,5 @@
-//! A batch whose connection is lost: it is sent again with the same ids, and what it had stored counts as its own.
+//! A batch that got no answer. Where the database rolled it back because of others, or the connection was lost, it is
+//! sent again with the same ids, and what it had stored counts as its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,11 +13,14 @@ use crate::limits;
 use crate::position::{LaneId, Position};
 use crate::writer::Lane;
 
-/// The first pause between two attempts, which doubles up to the longest.
+/// How often a batch is sent again that the database rolled back because of others.
+const ROLLED_BACK: u32 = 4;
+/// The pause before the third attempt, which doubles up to the longest; the second follows at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Commits a batch; where the connection is lost, again and again for as long as the lane's patience lasts.
+/// Commits a batch; where the database rolled it back because of others, a few times more; where the connection is lost,
+/// again and again for as long as the lane's patience lasts.
 ///
 /// # Errors
 /// What the backend answers; [`Error::Ambiguous`] where it stays out of reach after an attempt that may have been
@@ -28,32 +32,39 @@ pub(crate) async fn commit(
     let (backend, lane, patience) = (&**backend, *lane, *patience);
     let begin = Instant::now();
     let mut outcome = backend.commit(lane, batch).await;
-    let (mut resent, mut in_doubt, mut pause) = (Vec::new(), false, FIRST_PAUSE);
+    let (mut resent, mut in_doubt, mut rolled_back, mut pause) = (Vec::new(), false, 0, Duration::ZERO);
     while let Err(error) = &outcome {
-        in_doubt |= matches!(error, Error::Backend { class: ErrorClass::Ambiguous, .. });
-        let again = match error {
-            Error::Backend { class: ErrorClass::Reconnect | ErrorClass::Ambiguous, .. } => true,
-            Error::Backend { class: ErrorClass::Retry, .. } => in_doubt,
+        let Error::Backend { class, .. } = error else { break };
+        in_doubt |= *class == ErrorClass::Ambiguous;
+        let again = match class {
+            ErrorClass::Reconnect | ErrorClass::Ambiguous => true,
+            ErrorClass::Retry => in_doubt || rolled_back < ROLLED_BACK,
             _ => false,
         };
         if !again || begin.elapsed() >= patience {
-            return if in_doubt { Err(Error::Ambiguous { operation: "append" }) } else { outcome };
+            break;
         }
-        counters.resent.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(error = error.report(), in_doubt, "the connection was lost: the batch is sent again");
-        if resent.is_empty() {
-            resent = batch.iter().map(|request| Arc::new(look_up_ids(request))).collect();
+        tracing::warn!(error = error.report(), in_doubt, "nothing was answered: the batch is sent again");
+        if *class == ErrorClass::Retry {
+            rolled_back += 1;
+            counters.rolled_back.fetch_add(1, Ordering::Relaxed);
         } else {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            counters.resent.fetch_add(1, Ordering::Relaxed);
         }
-        outcome = backend.commit(lane, &resent).await;
+        if in_doubt && resent.is_empty() {
+            resent = batch.iter().map(|request| Arc::new(look_up_ids(request))).collect();
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        outcome = backend.commit(lane, if resent.is_empty() { batch } else { &resent }).await;
     }
-    if !in_doubt {
-        return outcome;
-    }
+    let answered = match outcome {
+        Err(_) if in_doubt => return Err(Error::Ambiguous { operation: "append" }),
+        Ok(answered) if in_doubt => answered,
+        outcome => return outcome,
+    };
     let mut answers = Vec::with_capacity(batch.len());
-    for (request, answer) in batch.iter().zip(outcome?) {
+    for (request, answer) in batch.iter().zip(answered) {
         answers.push(settle(backend, lane, request, answer).await);
     }
     Ok(answers)

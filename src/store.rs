@@ -83,7 +83,7 @@ impl Store {
         let topic = topics.swap_remove(index);
         // A lost connection is made good well before the callers' own deadline.
         let patience = config.statement_timeout() / 2;
-        let writers = topic.lanes.iter().map(|lane| Writer::start(Arc::clone(&backend), *lane, patience)).collect();
+        let writers = Writer::start(&backend, &topic.lanes, patience)?;
         let inner = Inner {
             backend,
             topic,
@@ -236,8 +236,7 @@ impl Store {
     /// batches, the time of its commits.
     #[must_use]
     pub fn metrics(&self) -> Vec<WriterMetrics> {
-        let lanes = self.inner.writers.iter().zip(&self.inner.topic.lanes);
-        lanes.map(|(writer, lane)| writer.metrics(*lane)).collect()
+        self.inner.writers.iter().map(Writer::metrics).collect()
     }
 
     /// Asks the database for a sign of life, and returns how long it took to answer.

@@ -1,11 +1,12 @@
 //! The queue of a lane: requests that wait together are committed together, each with its own answer.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use crate::append::{Appended, Condition};
 use crate::backend::{Backend, Request};
@@ -24,6 +25,9 @@ const BATCH_REQUESTS: usize = 256;
 /// Bytes that are committed together at most, unless one request alone has more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// Microseconds after which tasks that commit in place let others have their turn, which wakes a thread.
+const KEPT_MICROS: u64 = 1_000;
+
 /// Events after a condition's position from which on it is examined before the lock.
 const LONG_CONDITION: i64 = 1_000;
 
@@ -31,9 +35,11 @@ const LONG_CONDITION: i64 = 1_000;
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: std::sync::Mutex<Option<mpsc::Sender<Waiting>>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    ended: Mutex<oneshot::Receiver<()>>,
     bytes: Arc<Semaphore>,
-    counters: Arc<Counters>,
+    /// How long commits in place have kept the threads of tasks since one of these let others have their turn.
+    kept_micros: AtomicU64,
+    lane: Arc<Lane>,
 }
 
 /// A request in the queue. It keeps its place until it is answered, whether its caller still waits or not.
@@ -45,6 +51,8 @@ struct Waiting {
 
 /// A place in the queue, taken before a request is encoded.
 pub(crate) struct Place {
+    /// Nobody else had one.
+    alone: bool,
     _counted: Counted,
     _bytes: OwnedSemaphorePermit,
 }
@@ -59,56 +67,103 @@ impl Drop for Counted {
 }
 
 impl Writer {
-    /// Starts the writer of a lane, which sends a batch again for as long as `patience` where the connection is lost.
-    pub(crate) fn start(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration) -> Self {
-        let (sender, receiver) = mpsc::channel(BATCH_REQUESTS * 4);
-        let counters = Arc::<Counters>::default();
-        let task = tokio::spawn(run(Lane { backend, lane, patience, counters: Arc::clone(&counters) }, receiver));
-        Self {
-            queue: std::sync::Mutex::new(Some(sender)),
-            task: Mutex::new(Some(task)),
-            bytes: Arc::new(Semaphore::new(QUEUED_BYTES / PERMIT_BYTES)),
-            counters,
+    /// Starts the writers of some lanes, which send a batch again for as long as `patience` where the connection is lost.
+    ///
+    /// A backend that blocks the thread on which it commits gets one for all of its lanes, which share its connection.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] where no thread can be had.
+    pub(crate) fn start(backend: &Arc<dyn Backend>, lanes: &[LaneId], patience: Duration) -> Result<Vec<Self>> {
+        let (writers, work): (Vec<_>, Vec<_>) =
+            lanes.iter().map(|lane| Self::new(Arc::clone(backend), *lane, patience)).unzip();
+        if backend.commits_in_place() {
+            let runtime = Handle::current();
+            let run = move || runtime.block_on(join_all(work));
+            let thread = std::thread::Builder::new().name("annals-writer".to_owned()).spawn(run);
+            thread.map_err(|error| Error::backend(backend.name(), "connect", ErrorClass::Fatal, error))?;
+        } else {
+            for work in work {
+                tokio::spawn(work);
+            }
         }
+        Ok(writers)
+    }
+
+    /// Makes the writer of a lane, and its work.
+    fn new(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration) -> (Self, impl Future<Output = ()>) {
+        let (sender, receiver) = mpsc::channel(BATCH_REQUESTS * 4);
+        let (end, ended) = oneshot::channel();
+        let lane = Arc::new(Lane { backend, lane, patience, counters: Arc::default() });
+        let work = {
+            let lane = Arc::clone(&lane);
+            async move {
+                run(&lane, receiver).await;
+                let _ = end.send(());
+            }
+        };
+        let writer = Self {
+            queue: std::sync::Mutex::new(Some(sender)),
+            ended: Mutex::new(ended),
+            bytes: Arc::new(Semaphore::new(QUEUED_BYTES / PERMIT_BYTES)),
+            kept_micros: AtomicU64::new(0),
+            lane,
+        };
+        (writer, work)
     }
 
     /// Whether a condition is to be examined before its request waits for the lane's lock, as it may look at many
     /// events.
     pub(crate) fn is_long(&self, condition: &Condition) -> bool {
-        let head = self.counters.head.load(Ordering::Relaxed);
+        let head = self.lane.counters.head.load(Ordering::Relaxed);
         !condition.items.is_empty() && (head == 0 || head - condition.after.get() > LONG_CONDITION)
     }
 
     /// Notes a position that was seen in the lane.
     pub(crate) fn observe(&self, position: Position) {
-        self.counters.head.fetch_max(position.get(), Ordering::Relaxed);
+        self.lane.counters.head.fetch_max(position.get(), Ordering::Relaxed);
     }
 
     /// Returns what this writer, which is the lane's, has done.
-    pub(crate) fn metrics(&self, lane: LaneId) -> WriterMetrics {
-        self.counters.metrics(lane)
+    pub(crate) fn metrics(&self) -> WriterMetrics {
+        self.lane.counters.metrics(self.lane.lane)
     }
 
     /// Takes a place for a request of some weight in bytes, waiting until there is room.
     pub(crate) async fn place(&self, weight: usize) -> Result<Place> {
-        let waiting = self.counters.waiting.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(Arc::clone(&self.counters));
+        let waiting = self.lane.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(Arc::clone(&self.lane.counters));
         if waiting >= limits::WAITING_REQUESTS {
             return Err(Error::Overloaded { waiting });
         }
         let permits = u32::try_from((weight / PERMIT_BYTES + 1).min(QUEUED_BYTES / PERMIT_BYTES)).unwrap_or(u32::MAX);
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| Error::Closed)?;
-        Ok(Place { _counted: counted, _bytes: bytes })
+        Ok(Place { alone: waiting == 0, _counted: counted, _bytes: bytes })
     }
 
     /// Commits a request and returns its outcome. Dropping the future withdraws a request that is still queued; one
     /// that is being committed runs to its end.
     pub(crate) async fn commit(&self, place: Place, request: Arc<Request>) -> Result<Appended> {
         let queue = self.queue.lock().map_err(|_| Error::Closed)?.clone().ok_or(Error::Closed)?;
+        if place.alone {
+            let start = Instant::now();
+            if let Some(answer) = self.lane.commit_briefly(&request) {
+                self.kept(start.elapsed()).await;
+                return answer;
+            }
+        }
         let (answer, outcome) = oneshot::channel();
         queue.send(Waiting { request, answer, _place: place }).await.map_err(|_| Error::Closed)?;
         drop(queue);
         outcome.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Lets other tasks have their turn once those that commit in place have kept their threads for long enough.
+    async fn kept(&self, time: Duration) {
+        let micros = time.as_micros().try_into().unwrap_or(u64::MAX);
+        if self.kept_micros.fetch_add(micros, Ordering::Relaxed) > KEPT_MICROS {
+            self.kept_micros.store(0, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Takes no more requests, and waits until those that were taken are answered.
@@ -116,15 +171,15 @@ impl Writer {
         if let Ok(mut queue) = self.queue.lock() {
             queue.take();
         }
-        if let Some(task) = self.task.lock().await.take()
-            && let Err(error) = task.await
-        {
-            tracing::error!(%error, "the writer ended badly");
+        let mut ended = self.ended.lock().await;
+        if !ended.is_terminated() && (&mut *ended).await.is_err() {
+            tracing::error!("the writer ended badly");
         }
     }
 }
 
 /// What the writer's task works with.
+#[derive(Debug)]
 pub(crate) struct Lane {
     pub backend: Arc<dyn Backend>,
     pub lane: LaneId,
@@ -133,7 +188,7 @@ pub(crate) struct Lane {
     pub counters: Arc<Counters>,
 }
 
-async fn run(lane: Lane, mut queue: mpsc::Receiver<Waiting>) {
+async fn run(lane: &Lane, mut queue: mpsc::Receiver<Waiting>) {
     let mut held = None;
     loop {
         let next = match held.take() {
@@ -153,11 +208,23 @@ async fn run(lane: Lane, mut queue: mpsc::Receiver<Waiting>) {
             }
             batch.push(waiting);
         }
-        commit(&lane, batch).await;
+        commit(lane, batch).await;
     }
 }
 
 impl Lane {
+    /// Commits a request on the calling thread, where its backend does that briefly.
+    fn commit_briefly(&self, request: &Arc<Request>) -> Option<Result<Appended>> {
+        let start = Instant::now();
+        let answer = self.backend.commit_briefly(self.lane, request)?;
+        Some(answer.and_then(|outcome| {
+            let outcomes = [outcome];
+            self.count(&outcomes, start.elapsed());
+            let [outcome] = outcomes;
+            outcome
+        }))
+    }
+
     fn count(&self, outcomes: &[Result<Appended>], took: Duration) {
         let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         self.counters.count(outcomes.len(), refused, took);

@@ -27,8 +27,18 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
 
     fn capabilities(&self) -> Capabilities;
 
+    /// See [`Backend::commits_in_place`].
+    fn commits_in_place(&self) -> bool {
+        false
+    }
+
     /// Runs one reading statement.
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>>;
+
+    /// Runs one reading statement that finds what it looks for by a key.
+    async fn look_up<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
+        self.fetch(statement).await
+    }
 
     /// Runs two reading statements: the lane's head, and then, or in the same snapshot, the events.
     async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)>;
@@ -39,6 +49,11 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
 
     /// See [`Backend::commit`].
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
+
+    /// See [`Backend::commit_briefly`].
+    fn commit_briefly(&self, _lane: LaneId, _request: &Arc<Request>) -> Option<Result<Result<Appended>>> {
+        None
+    }
 
     /// See [`Backend::create_topic`]; the name is valid, and no such topic was there a moment ago.
     async fn create_topic(&self, name: &str, partitions: u16) -> Result<()>;
@@ -57,7 +72,7 @@ pub(crate) struct SqlBackend<E>(pub E);
 
 impl<E: Engine> SqlBackend<E> {
     async fn fetch_one<T: FromRow>(&self, statement: Statement) -> Result<Option<T>> {
-        Ok(self.0.fetch(statement).await?.pop())
+        Ok(self.0.look_up(statement).await?.pop())
     }
 }
 
@@ -69,6 +84,10 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
+    }
+
+    fn commits_in_place(&self) -> bool {
+        self.0.commits_in_place()
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {
@@ -107,13 +126,17 @@ impl<E: Engine> Backend for SqlBackend<E> {
         self.0.commit(lane, batch).await
     }
 
+    fn commit_briefly(&self, lane: LaneId, request: &Arc<Request>) -> Option<Result<Result<Appended>>> {
+        self.0.commit_briefly(lane, request)
+    }
+
     async fn examine(&self, lane: LaneId, condition: &Condition) -> Result<Examined> {
         // The head comes first: what is committed after it is looked at under the lock.
         let until = self.head(lane).await?;
         let question = [(0, condition.items.as_slice(), condition.after)];
         let statement = statements::first_matches(E::DIALECT, lane, question);
-        let found: Option<MatchRow> = self.fetch_one(statement).await?;
-        Ok(Examined { until, matched: found.map(|row| row.position) })
+        let found: Vec<MatchRow> = self.0.fetch(statement).await?;
+        Ok(Examined { until, matched: found.first().map(|row| row.position) })
     }
 
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {

@@ -170,6 +170,12 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Returns what it can do beyond the verbs that all have.
     fn capabilities(&self) -> Capabilities;
 
+    /// Returns whether [`commit`](Self::commit) does its work on the thread that polls it, which waits for the disk
+    /// meanwhile, as an embedded database does. A store then commits on a thread of its own.
+    fn commits_in_place(&self) -> bool {
+        false
+    }
+
     /// Returns every topic, by name.
     async fn topics(&self) -> Result<Vec<Topic>>;
 
@@ -179,6 +185,14 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Decides and stores requests of one lane, as if one after the other, in this order, and commits them together.
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
+
+    /// Commits a request as [`commit`](Self::commit) does, on the calling thread, where that is likely to take no longer
+    /// than a task may work between two pauses: then waking another thread and coming back would take longer. `None`, and
+    /// nothing is done, where it is not, or where somebody else is writing.
+    fn commit_briefly(&self, lane: LaneId, request: &Arc<Request>) -> Option<Result<Result<Appended>>> {
+        let _ = (lane, request);
+        None
+    }
 
     /// Looks for the first event that matches a condition without any lock, and says how far it has looked.
     ///

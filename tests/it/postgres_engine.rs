@@ -109,6 +109,41 @@ async fn a_lock_that_is_held_for_too_long_ends_the_wait() {
     database.remove().await.unwrap();
 }
 
+#[rstest]
+#[tokio::test]
+async fn what_the_server_rolls_back_is_tried_again_and_counted(
+    #[values("40001", "40P01")] code: &str,
+    #[values(1, 2)] requests: usize,
+) {
+    let Some(database) = fresh().await else { return };
+    let store = database.open(&[]).await.unwrap();
+    let mut session = store.backend().session().await.unwrap();
+    // A sequence keeps its value where the transaction is rolled back.
+    let refusing = |times: u32| {
+        format!(
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF nextval('attempts') <= {times} THEN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END IF; \
+             RETURN NULL; END $$"
+        )
+    };
+    session.execute("CREATE SEQUENCE attempts").await.unwrap();
+    session.execute(&refusing(2)).await.unwrap();
+    let trigger = "CREATE TRIGGER refuse AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION refuse()";
+    session.execute(trigger).await.unwrap();
+    let append = async || store.append(&stream(), Expected::Any, [event()]).await;
+    let answers = futures::future::join_all((0..requests).map(|_| append())).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let metrics = store.metrics()[0];
+    assert_eq!((metrics.rolled_back, metrics.resent), (2, 0));
+    assert_eq!(store.query(Query::new()).await.unwrap().len(), requests);
+    session.execute(&refusing(u32::MAX / 2)).await.unwrap();
+    let error = append().await.unwrap_err();
+    assert_eq!(class(&error), Some(ErrorClass::Retry), "{}", error.report());
+    assert_eq!(store.metrics()[0].rolled_back, 6, "it is not tried without end");
+    store.close().await;
+    database.remove().await.unwrap();
+}
+
 #[tokio::test]
 async fn every_connection_commits_as_the_url_says() {
     let Some(database) = fresh().await else { return };

@@ -24,7 +24,7 @@ const MSSQL: Dialect = Dialect::Mssql;
 const IDS: usize = 500;
 
 /// The row of the lane is locked by an update that changes nothing, which Babelfish heeds too: it ignores UPDLOCK.
-fn locking(lane: LaneId) -> String {
+pub(super) fn locking(lane: LaneId) -> String {
     format!("BEGIN TRANSACTION; UPDATE {{s}}lanes WITH (ROWLOCK) SET floor = floor WHERE lane_id = {}", lane.get())
 }
 
@@ -213,6 +213,19 @@ async fn outcomes(
 
 /// Runs writing statements under the lane's lock, in one call, and returns how many rows each changed.
 pub(super) async fn write(connection: &mut Connection, lane: LaneId, statements: &[Statement]) -> Result<Vec<u64>> {
+    let call = writing(lane, statements, connection.commit_text());
+    let mut results = connection.query_and_commit(&call).await?.into_iter();
+    statements
+        .iter()
+        .map(|_| {
+            let changed: Option<i64> = decoded(&mut results)?.pop();
+            Ok(changed.and_then(|rows| rows.try_into().ok()).unwrap_or_default())
+        })
+        .collect()
+}
+
+/// Joins writing statements into a call that locks the lane, tells after each how many rows it changed, and commits.
+pub(super) fn writing(lane: LaneId, statements: &[Statement], commit: &str) -> Statement {
     let operation = statements.first().map_or("write", |statement| statement.operation);
     let mut call = Statement { operation, sql: locking(lane), params: Vec::new() };
     for statement in statements {
@@ -222,15 +235,8 @@ pub(super) async fn write(connection: &mut Connection, lane: LaneId, statements:
         call.params.extend(statement.params.iter().cloned());
     }
     call.sql.push_str(";\n");
-    call.sql.push_str(connection.commit_text());
-    let mut results = connection.query_and_commit(&call).await?.into_iter();
-    statements
-        .iter()
-        .map(|_| {
-            let changed: Option<i64> = decoded(&mut results)?.pop();
-            Ok(changed.and_then(|rows| rows.try_into().ok()).unwrap_or_default())
-        })
-        .collect()
+    call.sql.push_str(commit);
+    call
 }
 
 /// Adds the lanes of a topic, unless another caller did so. The first lane's row is the lock of the list of lanes.

@@ -53,7 +53,7 @@ pub(super) async fn append(connection: &mut Connection, lane: LaneId, request: &
 }
 
 /// Writes the call of a request; `None` where it is not a small one of one stream without a condition.
-fn call(lane: LaneId, request: &Request, commit: &str) -> Option<Statement> {
+pub(super) fn call(lane: LaneId, request: &Request, commit: &str) -> Option<Statement> {
     let [rule] = request.streams.as_slice() else { return None };
     let tags: usize = request.events.iter().map(|event| event.tags.len()).sum();
     let events = request.events.len();

@@ -14,7 +14,7 @@ use crate::position::LaneId;
 use crate::sql::{Dialect, Sql, Statement, Value};
 
 /// Rows of one statement, so that its parameters stay below [`super::convert::PARAMETERS`].
-pub(super) const ROWS: usize = 50;
+pub(super) const ROWS: usize = 100;
 
 pub(super) const INSERT_EVENTS: &str = "INSERT INTO {s}events (lane_id, aggregate_id, aggregate_type, position, \
      aggregate_version, event_timestamp, event_id, event_type, event_version, actor, actor_type, source, causation_id, \

@@ -24,6 +24,8 @@ mod connect;
 mod convert;
 mod fast;
 mod insert;
+#[cfg(test)]
+mod parsed;
 mod pool;
 mod session;
 
@@ -103,7 +105,7 @@ impl Engine for Mssql {
             let request = Arc::clone(request);
             let outcome = self
                 .pool
-                .run("append", (lane, request), |connection, (lane, request)| {
+                .run_once("append", (lane, request), |connection, (lane, request)| {
                     Box::pin(fast::append(connection, *lane, request))
                 })
                 .await;
@@ -115,7 +117,7 @@ impl Engine for Mssql {
             }
         }
         self.pool
-            .run("append", (lane, batch.to_vec()), |connection, (lane, batch)| {
+            .run_once("append", (lane, batch.to_vec()), |connection, (lane, batch)| {
                 Box::pin(append::decide_and_store(connection, *lane, batch))
             })
             .await

@@ -192,8 +192,25 @@ impl Pool {
     }
 
     /// Does work with a connection, to its end even where the caller leaves meanwhile; a caller that leaves before it
-    /// began withdraws it.
+    /// began withdraws it. Where the server rolls it back because of others, it is done again.
     pub(super) async fn run<A, T>(&self, operation: &'static str, arguments: A, work: Work<A, T>) -> Result<T>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.run_times(ATTEMPTS, operation, arguments, work).await
+    }
+
+    /// Does work as [`Self::run`] does, but not again.
+    pub(super) async fn run_once<A, T>(&self, operation: &'static str, arguments: A, work: Work<A, T>) -> Result<T>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        self.run_times(1, operation, arguments, work).await
+    }
+
+    async fn run_times<A, T>(&self, times: usize, operation: &'static str, arguments: A, work: Work<A, T>) -> Result<T>
     where
         A: Send + Sync + 'static,
         T: Send + 'static,
@@ -206,7 +223,7 @@ impl Pool {
                 first = pool.get() => first,
             };
             // A caller that is gone needs no answer.
-            let _ = answer.send(attempts(operation, &pool, limit, first, &arguments, work).await);
+            let _ = answer.send(attempts(times, operation, &pool, limit, first, &arguments, work).await);
         });
         let lost = |_| Error::backend("mssql", operation, ErrorClass::Fatal, "the task of the operation ended early");
         outcome.await.map_err(lost)?
@@ -217,9 +234,10 @@ impl Pool {
     }
 }
 
-/// Does work with the first connection, and again on another where the server rolled it back because of others, or was
-/// gone before anything could be committed.
+/// Does work with the first connection, and up to some times on others where the server rolled it back because of others,
+/// or was gone before anything could be committed.
 async fn attempts<A, T>(
+    times: usize,
     operation: &'static str,
     pool: &managed::Pool<Manager>,
     limit: Duration,
@@ -242,7 +260,7 @@ async fn attempts<A, T>(
             // What ended one connection has most likely ended those that were idle, so the next attempt gets a new one.
             pool.retain(|_, _| false);
         }
-        if attempt == ATTEMPTS || !error.is_retryable() || start.elapsed() > limit / 2 {
+        if attempt == times || !error.is_retryable() || start.elapsed() > limit / 2 {
             return Err(error);
         }
         tracing::debug!(operation, attempt, error = %error.report(), "trying again");

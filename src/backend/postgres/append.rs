@@ -69,18 +69,8 @@ const INSERT_LANES: &str = "INSERT INTO lanes (lane_id, topic, partition, incarn
      SELECT (SELECT COALESCE(MAX(lane_id), 0) FROM lanes) + p + 1, $1, p, $3, clock_timestamp() \
      FROM generate_series(0, $2 - 1) AS p WHERE NOT EXISTS (SELECT 1 FROM lanes WHERE topic = $1)";
 
-/// Commits a batch; once more, where the server rolled it back because of others.
+/// Commits a batch.
 pub(super) async fn commit(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-    let mut retries = Retries::new(pool);
-    loop {
-        match commit_once(pool, lane, batch).await {
-            Err(error) => retries.pause(error).await?,
-            answers => return answers,
-        }
-    }
-}
-
-async fn commit_once(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
     let answers = match batch {
         [request] if is_simple(request) => call(pool, lane, request).await?.map(|answer| vec![answer]),
         _ => batch::append(pool, lane, batch).await?,

@@ -1,28 +1,35 @@
-//! Connections: where the file is, how it is opened, the thread that writes, the pool that reads.
+//! Connections: where the file is, how it is opened, the one that writes, the pool that reads.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Mutex as FairMutex, Semaphore};
 
-use super::convert::classify;
+use super::brief::{self, LongWal, Pace};
+use super::convert::{classify, run};
 use crate::config::{Config, url_error};
 use crate::error::{Error, ErrorClass, Result};
+use crate::sql::{FromRow, Statement};
 
 /// Statements that a connection keeps prepared.
 const PREPARED: usize = 128;
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+/// The connection that writes, which those who wait for it get in turn; `None` once it is closed.
+type Writing = Arc<FairMutex<Option<Connection>>>;
 
 /// An open SQLite database.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     options: Options,
-    writer: Mutex<Option<mpsc::Sender<Job>>>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    writer: Writing,
+    /// Of commits.
+    writes: Pace,
+    /// Of looking up rows.
+    lookups: Arc<Pace>,
+    wal: LongWal,
     readers: Arc<Readers>,
 }
 
@@ -43,25 +50,31 @@ struct Readers {
     permits: Arc<Semaphore>,
 }
 
+impl Readers {
+    fn idle(&self) -> Option<Connection> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// Keeps a connection for the next reader, unless the store is being closed.
+    fn keep(&self, connection: Connection) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.permits.is_closed() {
+            idle.push(connection);
+        }
+    }
+}
+
 /// Opens the database that a URL names.
 pub(crate) async fn connect(config: &Config) -> Result<Sqlite> {
     let options = options(config)?;
     let opened = options.clone();
     let connection = tokio::task::spawn_blocking(move || open_writer(&opened)).await.map_err(|_| Error::Closed)??;
-    let (sender, jobs) = mpsc::channel::<Job>();
-    let thread = std::thread::Builder::new()
-        .name("annals-sqlite".to_owned())
-        .spawn(move || {
-            let mut connection = connection;
-            while let Ok(job) = jobs.recv() {
-                job(&mut connection);
-            }
-        })
-        .map_err(|error| Error::backend("sqlite", "connect", ErrorClass::Fatal, error))?;
     Ok(Sqlite {
         options,
-        writer: Mutex::new(Some(sender)),
-        thread: Mutex::new(Some(thread)),
+        writer: Arc::new(FairMutex::new(Some(connection))),
+        writes: Pace::new(),
+        lookups: Arc::new(Pace::new()),
+        wal: LongWal::default(),
         readers: Arc::new(Readers {
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(config.pool_max() as usize)),
@@ -98,14 +111,10 @@ fn options(config: &Config) -> Result<Options> {
     })
 }
 
-/// Pages of the WAL after which it is copied into the file; the fewer copies, the fewer times is a hot page written.
-const CHECKPOINT_PAGES: u32 = 4_000;
-
 /// Opens the connection that writes.
 fn open_writer(options: &Options) -> Result<Connection> {
     let connection = open(options)?;
-    let checkpoint = format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
-    connection.execute_batch(&checkpoint).map_err(|error| classify("connect", error))?;
+    brief::copy_long_wals(&connection);
     Ok(connection)
 }
 
@@ -154,22 +163,37 @@ impl Sqlite {
         self.options.path.is_none()
     }
 
-    /// Runs a job on the thread that writes.
-    async fn on_writer<T: Send + 'static>(
+    /// Runs a job in a transaction that holds the database's write lock from its start, on the thread that polls it.
+    pub(super) async fn transaction_in_place<T>(
         &self,
-        job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+        operation: &'static str,
+        job: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
-        let (answer, outcome) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            // A caller that is gone needs no answer.
-            let _ = answer.send(job(connection));
-        });
-        self.sender()?.send(job).map_err(|_| Error::Closed)?;
-        outcome.await.map_err(|_| Error::Closed)?
+        let mut writer = self.writer.lock().await;
+        let connection = writer.as_mut().ok_or(Error::Closed)?;
+        self.wal.copied(|| self.writes.timed(|| transact(connection, operation, job)))
     }
 
-    fn sender(&self) -> Result<mpsc::Sender<Job>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::Closed)
+    /// Runs a job in such a transaction on the calling thread if nobody else writes and the last ones were brief; does
+    /// nothing otherwise.
+    pub(super) fn transaction_briefly<T>(
+        &self,
+        operation: &'static str,
+        job: impl FnOnce(&Connection) -> Result<T>,
+    ) -> Option<Result<T>> {
+        if !self.writes.is_brief() || self.wal.waits() {
+            return None;
+        }
+        let mut writer = self.writer.try_lock().ok()?;
+        let connection = writer.as_mut()?;
+        connection.busy_timeout(Duration::ZERO).ok()?;
+        let outcome = self.wal.put_off(|| self.writes.timed(|| transact(connection, operation, job)));
+        let restored = connection.busy_timeout(self.options.busy);
+        match (outcome, restored) {
+            (Err(Error::Backend { class: ErrorClass::Retry, .. }), _) => None,
+            (outcome, Ok(())) => Some(outcome),
+            (_, Err(error)) => Some(Err(classify(operation, error))),
+        }
     }
 
     /// Runs a job in a transaction that holds the database's write lock from its start.
@@ -178,15 +202,34 @@ impl Sqlite {
         operation: &'static str,
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.on_writer(move |connection| {
-            let failed = |error| classify(operation, error);
-            let transaction =
-                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-            let outcome = job(&transaction)?;
-            transaction.commit().map_err(failed)?;
-            Ok(outcome)
-        })
-        .await
+        on_writer(&self.writer, operation, move |connection| transact(connection, operation, job)).await
+    }
+
+    /// Looks up rows by a key, on the calling thread if that has lately been brief.
+    pub(super) async fn look_up<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
+        if let Some(found) = self.look_up_briefly(&statement) {
+            // A task that looks up again and again lets others have their turn.
+            tokio::task::coop::consume_budget().await;
+            return found;
+        }
+        let lookups = Arc::clone(&self.lookups);
+        self.read(statement.operation, move |connection| lookups.timed(|| run(connection, &statement))).await
+    }
+
+    fn look_up_briefly<T: FromRow>(&self, statement: &Statement) -> Option<Result<Vec<T>>> {
+        if !self.lookups.is_brief() {
+            return None;
+        }
+        let _permit = self.readers.permits.try_acquire().ok()?;
+        let connection = self.readers.idle()?;
+        connection.busy_timeout(Duration::ZERO).ok()?;
+        let found = self.lookups.timed(|| run(&connection, statement));
+        connection.busy_timeout(self.options.busy).ok()?;
+        self.readers.keep(connection);
+        match found {
+            Err(Error::Backend { class: ErrorClass::Retry, .. }) => None,
+            found => Some(found),
+        }
     }
 
     /// Runs a job on a connection that reads.
@@ -195,19 +238,15 @@ impl Sqlite {
         operation: &'static str,
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.sender()?;
         if self.is_memory() {
-            return self.on_writer(move |connection| job(connection)).await;
+            return on_writer(&self.writer, operation, move |connection| job(connection)).await;
         }
         let permit = Arc::clone(&self.readers.permits).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (readers, options) = (Arc::clone(&self.readers), self.options.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let idle = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = idle.map_or_else(|| open(&options), Ok)?;
+            let connection = readers.idle().map_or_else(|| open(&options), Ok)?;
             let outcome = job(&connection);
-            if !readers.permits.is_closed() {
-                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-            }
+            readers.keep(connection);
             // Only now, as the work goes on where the caller has stopped waiting.
             drop(permit);
             outcome
@@ -218,7 +257,7 @@ impl Sqlite {
     /// Returns a connection for SQL text: one of its own, or the only one of a database in memory.
     pub(super) async fn raw(&self) -> Result<Raw> {
         if self.is_memory() {
-            return Ok(Raw::Shared(self.sender()?));
+            return Ok(Raw::Shared(Arc::clone(&self.writer)));
         }
         let options = self.options.clone();
         let connection = tokio::task::spawn_blocking(move || open(&options)).await.map_err(|_| Error::Closed)??;
@@ -226,25 +265,69 @@ impl Sqlite {
     }
 
     pub(super) async fn shut_down(&self) {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.readers.permits.close();
-        let readers = Arc::clone(&self.readers);
-        let ended = tokio::task::spawn_blocking(move || {
-            let joined = thread.map(std::thread::JoinHandle::join);
+        let (writer, readers) = (self.writer.lock().await.take(), Arc::clone(&self.readers));
+        let closed = tokio::task::spawn_blocking(move || {
+            drop(writer);
             readers.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            joined
         });
-        if !matches!(ended.await, Ok(None | Some(Ok(())))) {
-            tracing::error!("the thread that writes to sqlite ended badly");
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the connections to sqlite were closed badly");
         }
     }
+}
+
+/// Runs a job on the connection that writes, on a thread that may be blocked.
+async fn on_writer<T: Send + 'static>(
+    writer: &Writing,
+    operation: &'static str,
+    job: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let mut writer = Arc::clone(writer).lock_owned().await;
+    let work = tokio::task::spawn_blocking(move || job(writer.as_mut().ok_or(Error::Closed)?));
+    work.await.map_err(|error| Error::backend("sqlite", operation, ErrorClass::Fatal, error))?
+}
+
+/// An open transaction that holds the database's write lock, and is rolled back unless it is committed.
+struct Transaction<'c>(&'c Connection);
+
+impl<'c> Transaction<'c> {
+    fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(connection))
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "a transaction could not be rolled back");
+        }
+    }
+}
+
+fn transact<T>(
+    connection: &Connection,
+    operation: &'static str,
+    job: impl FnOnce(&Connection) -> Result<T>,
+) -> Result<T> {
+    let failed = |error| classify(operation, error);
+    let transaction = Transaction::begin(connection).map_err(failed)?;
+    let outcome = job(connection)?;
+    transaction.commit().map_err(failed)?;
+    Ok(outcome)
 }
 
 /// A connection for SQL text.
 pub(super) enum Raw {
     Own(Option<Connection>),
-    Shared(mpsc::Sender<Job>),
+    Shared(Writing),
 }
 
 impl Raw {
@@ -265,15 +348,7 @@ impl Raw {
                 *slot = Some(connection);
                 outcome
             }
-            Self::Shared(sender) => {
-                let (answer, outcome) = oneshot::channel();
-                let job: Job = Box::new(move |connection| {
-                    // A caller that is gone needs no answer.
-                    let _ = answer.send(job(connection));
-                });
-                sender.send(job).map_err(|_| Error::Closed)?;
-                outcome.await.map_err(|_| Error::Closed)?
-            }
+            Self::Shared(writer) => on_writer(writer, operation, job).await,
         }
     }
 }

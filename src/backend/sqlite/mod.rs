@@ -1,8 +1,9 @@
-//! SQLite: one thread writes, a bounded number of connections read, WAL.
+//! SQLite: one connection writes, a bounded number of connections read, WAL.
 //!
 //! A database in memory has one connection for all: its shared cache has no WAL, and ignores the busy timeout.
 
 mod append;
+mod brief;
 mod connect;
 mod convert;
 #[cfg(test)]
@@ -16,12 +17,15 @@ use rusqlite::Connection;
 use super::engine::Engine;
 use super::{Capabilities, Request, Session};
 use crate::append::Appended;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
 use crate::sql::{Dialect, FromRow, Statement};
 pub(crate) use connect::{Sqlite, connect};
 use convert::{classify, run};
+
+/// Bytes of a request that is committed on its caller's thread, at most.
+const BRIEF_BYTES: usize = 16 * 1024;
 
 #[async_trait]
 impl Engine for Sqlite {
@@ -36,8 +40,16 @@ impl Engine for Sqlite {
             .with_byte_order(true)
     }
 
+    fn commits_in_place(&self) -> bool {
+        true
+    }
+
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
         self.read(statement.operation, move |connection| run(connection, &statement)).await
+    }
+
+    async fn look_up<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
+        Self::look_up(self, statement).await
     }
 
     async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
@@ -60,8 +72,17 @@ impl Engine for Sqlite {
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-        let batch = batch.to_vec();
-        self.transaction("append", move |connection| append::decide_and_store(connection, lane, &batch)).await
+        let decide = |connection: &Connection| append::decide_and_store(connection, lane, batch);
+        self.transaction_in_place("append", decide).await
+    }
+
+    fn commit_briefly(&self, lane: LaneId, request: &Arc<Request>) -> Option<Result<Result<Appended>>> {
+        if request.bytes > BRIEF_BYTES || request.unexamined().is_some() {
+            return None;
+        }
+        let batch = std::slice::from_ref(request);
+        let decide = |connection: &Connection| append::decide_and_store(connection, lane, batch);
+        Some(self.transaction_briefly("append", decide)?.and_then(|mut answers| answers.pop().ok_or(Error::Closed)))
     }
 
     async fn create_topic(&self, name: &str, partitions: u16) -> Result<()> {

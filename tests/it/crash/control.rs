@@ -152,6 +152,10 @@ impl Backend for Control {
         self.inner.capabilities()
     }
 
+    fn commits_in_place(&self) -> bool {
+        self.inner.commits_in_place()
+    }
+
     async fn topics(&self) -> Result<Vec<Topic>> {
         self.inner.topics().await
     }

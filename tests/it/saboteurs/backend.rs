@@ -44,6 +44,10 @@ impl Backend for Saboteur {
         self.inner.capabilities()
     }
 
+    fn commits_in_place(&self) -> bool {
+        self.inner.commits_in_place()
+    }
+
     async fn topics(&self) -> Result<Vec<Topic>> {
         self.inner.topics().await
     }

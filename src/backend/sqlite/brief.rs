@@ -1,0 +1,138 @@
+//! Work on the thread of a task, as long as it is brief.
+//!
+//! Waking another thread and coming back takes tens of microseconds: longer than looking up a row, and as long as a whole
+//! commit on a disk that flushes fast. A lone caller therefore commits in place, and a row is looked up in place, while
+//! such work has lately taken no longer than [`LIMIT`]. On a slower disk, and for all that may take longer, there are
+//! other threads.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+/// The time for which a task may keep its thread.
+const LIMIT: Duration = Duration::from_micros(300);
+/// Pages of the WAL after which it is copied into the file; the fewer copies, the fewer times is a hot page written.
+const CHECKPOINT_PAGES: c_int = 4_000;
+
+thread_local! {
+    /// Whether a commit of this thread leaves the copying of the WAL to a later one, and whether it has.
+    static PUT_OFF: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// How long some kind of work has lately taken.
+///
+/// The mean in nanoseconds, of which the last time makes up a quarter; `u64::MAX` while nothing is known.
+#[derive(Debug)]
+pub(super) struct Pace(AtomicU64);
+
+impl Pace {
+    /// Knows nothing yet, and so expects nothing to be brief.
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
+
+    /// Returns whether the next work is likely to be brief.
+    pub(super) fn is_brief(&self) -> bool {
+        u128::from(self.0.load(Ordering::Relaxed)) <= LIMIT.as_nanos()
+    }
+
+    /// Works, and remembers how long that took.
+    pub(super) fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        let took = start.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
+        let recent = match self.0.load(Ordering::Relaxed) {
+            u64::MAX => took,
+            recent => recent - recent / 4 + took / 4,
+        };
+        self.0.store(recent, Ordering::Relaxed);
+        done
+    }
+}
+
+/// Whether the WAL waits to be copied into the file.
+#[derive(Debug, Default)]
+pub(super) struct LongWal(AtomicBool);
+
+impl LongWal {
+    /// Returns whether the next commit is to copy the WAL.
+    pub(super) fn waits(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Commits, and copies the WAL if it is long.
+    pub(super) fn copied<T>(&self, commit: impl FnOnce() -> T) -> T {
+        let done = commit();
+        self.0.store(false, Ordering::Relaxed);
+        done
+    }
+
+    /// Commits, and leaves the WAL to the next commit if it is long.
+    pub(super) fn put_off<T>(&self, commit: impl FnOnce() -> T) -> T {
+        PUT_OFF.set(Some(false));
+        let done = commit();
+        if PUT_OFF.take() == Some(true) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+}
+
+/// Makes the commits of a connection copy the WAL into the file once it is long.
+pub(super) fn copy_long_wals(connection: &Connection) {
+    connection.wal_hook(Some(|wal: &Wal, pages| {
+        if pages >= CHECKPOINT_PAGES {
+            match PUT_OFF.get() {
+                Some(_) => PUT_OFF.set(Some(true)),
+                // A reader may be in the way; the next commit tries again.
+                None => drop(wal.checkpoint()),
+            }
+        }
+        Ok(())
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_brief_once_it_was_and_until_it_is_not() {
+        let pace = Pace::new();
+        assert!(!pace.is_brief(), "nothing is known yet");
+        pace.timed(|| ());
+        assert!(pace.is_brief());
+        pace.timed(|| std::thread::sleep(LIMIT * 8));
+        assert!(!pace.is_brief(), "the last work was not");
+        for _ in 0..20 {
+            pace.timed(|| ());
+        }
+        assert!(pace.is_brief());
+    }
+
+    #[test]
+    fn a_brief_commit_leaves_a_long_wal_to_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("log.db")).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; CREATE TABLE t (a)").unwrap();
+        copy_long_wals(&connection);
+        let copied = || -> (i64, i64) {
+            connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
+        };
+        let wal = LongWal::default();
+        let size = 4096 * i64::from(CHECKPOINT_PAGES);
+        wal.put_off(|| connection.execute("INSERT INTO t VALUES (1)", []).unwrap());
+        assert!(!wal.waits());
+        wal.put_off(|| connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [size]).unwrap());
+        assert!(wal.waits());
+        assert_eq!(copied().1, 0, "pages that the brief commit copied");
+        wal.copied(|| connection.execute("INSERT INTO t VALUES (1)", []).unwrap());
+        assert!(!wal.waits());
+        let (pages, done) = copied();
+        assert_eq!(pages, done, "pages of the WAL, and those copied");
+    }
+}
