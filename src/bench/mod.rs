@@ -9,6 +9,7 @@ mod contender;
 mod costs;
 mod grown;
 mod held;
+mod lanes;
 mod store;
 mod study;
 mod tail;

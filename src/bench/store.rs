@@ -21,7 +21,11 @@ pub(super) struct StoreContender(Store);
 
 impl StoreContender {
     pub(super) async fn open(database: &dyn Database) -> Result<Self> {
-        Ok(Self(database.open(&[]).await?))
+        Self::open_with(database, &[]).await
+    }
+
+    pub(super) async fn open_with(database: &dyn Database, options: &[(&str, &str)]) -> Result<Self> {
+        Ok(Self(database.open(options).await?))
     }
 
     pub(super) const fn store(&self) -> &Store {

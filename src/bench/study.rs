@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::contender::Contender;
 use super::store::StoreContender;
-use super::{Plan, bytes, costs, grown, held, round_to, tail};
+use super::{Plan, bytes, costs, grown, held, lanes, round_to, tail};
 use crate::conformance::{Database, Harness};
 use crate::error::Result;
 
@@ -17,6 +17,8 @@ pub enum Study {
     AppendUnderSnapshot,
     /// How long the slowest of 8 callers wait, against the time of one batch.
     CallersTail,
+    /// What writers of their own gain from a topic of several lanes.
+    AppendLanes,
     /// The bytes on disk of an event, and of which tables and indexes they are.
     BytesPerEvent,
     /// What each index, the hash and an index over payloads cost an insert.
@@ -25,8 +27,14 @@ pub enum Study {
 
 impl Study {
     /// Every study.
-    pub const ALL: [Self; 5] =
-        [Self::CallersTail, Self::BytesPerEvent, Self::WriteCosts, Self::AppendGrown, Self::AppendUnderSnapshot];
+    pub const ALL: [Self; 6] = [
+        Self::CallersTail,
+        Self::AppendLanes,
+        Self::BytesPerEvent,
+        Self::WriteCosts,
+        Self::AppendGrown,
+        Self::AppendUnderSnapshot,
+    ];
 
     /// Returns the study's name.
     #[must_use]
@@ -35,6 +43,7 @@ impl Study {
             Self::AppendGrown => "append_grown",
             Self::AppendUnderSnapshot => "append_under_snapshot",
             Self::CallersTail => "callers_tail",
+            Self::AppendLanes => "append_lanes",
             Self::BytesPerEvent => "bytes_per_event",
             Self::WriteCosts => "write_costs",
         }
@@ -46,6 +55,7 @@ impl Study {
             Self::AppendGrown => grown::run(plan, subject).await,
             Self::AppendUnderSnapshot => held::run(plan, subject).await,
             Self::CallersTail => tail::run(plan, subject).await,
+            Self::AppendLanes => lanes::run(plan, subject).await,
             Self::BytesPerEvent => bytes::run(subject).await,
             Self::WriteCosts => costs::run(plan, subject).await,
         }
