@@ -44,7 +44,7 @@ coverage *arguments:
 
 # Play many random histories against the model of the contract, on SQLite and a private Postgres server.
 model cases="5000":
-    ANNALS_MODEL_CASES={{ cases }} bash scripts/test.sh model::clients model::one_client
+    ANNALS_MODEL_CASES={{ quote(cases) }} bash scripts/test.sh model::clients model::one_client
 
 # Compare the store with the bare driver, as docs/benchmarks.md explains.
 bench url="sqlite:target/bench.db":

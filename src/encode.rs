@@ -17,10 +17,17 @@ use crate::stream::{Expected, Stream};
 /// What an event or command weighs besides its payloads and tags, in bytes.
 const OVERHEAD: usize = 256;
 
+/// What the name of a stream, a type or a tag weighs besides its text, in bytes.
+const NAME: usize = 32;
+
 /// Returns what a request weighs in the writer's queue, in bytes, before anything of it is encoded.
 pub(crate) fn weight(append: &Append) -> usize {
+    let streams = append.parts.iter().map(|(stream, _, _)| NAME + stream.id().len());
     let events = append.parts.iter().flat_map(|(_, _, events)| events).map(|event| OVERHEAD + event_bytes(event));
-    events.sum::<usize>() + append.command.as_ref().map_or(0, |command| OVERHEAD + command_bytes(command))
+    let items = append.condition.iter().flat_map(|condition| &condition.items);
+    let names = items.flat_map(|item| item.types.iter().chain(&item.tags)).map(|name| NAME + name.len());
+    let command = append.command.as_ref().map_or(0, |command| OVERHEAD + command_bytes(command));
+    streams.sum::<usize>() + events.sum::<usize>() + names.sum::<usize>() + command
 }
 
 /// Returns the bytes of a command that the limit of a request counts.
@@ -41,10 +48,8 @@ pub(crate) fn event_bytes(event: &NewEvent) -> usize {
 /// Encodes a request.
 ///
 /// # Errors
-/// [`Error::Limit`] where it holds too much, [`Error::Invalid`] where it names an event twice, or a stream with another
-/// type or expectation than before.
-pub(crate) fn append(append: Append, max_event_bytes: usize) -> Result<Request> {
-    check_limits(&append, max_event_bytes)?;
+/// [`Error::Invalid`] where it names an event twice, or a stream with another type or expectation than before.
+pub(crate) fn append(append: Append) -> Result<Request> {
     let bytes = weight(&append);
     let command_id = append.command.as_ref().map(Command::id);
     let mut request = Request {
@@ -117,27 +122,30 @@ fn rule(stream: &Stream, expected: Expected, life: Life) -> StreamRule {
     }
 }
 
-fn check_limits(append: &Append, max_event_bytes: usize) -> Result<()> {
-    check_limit("events of a request", limits::EVENTS_PER_REQUEST, append.events())?;
-    let terms = append.condition.iter().flat_map(|condition| &condition.items);
-    let terms = terms.map(|item| if item.tags.is_empty() { item.types.len() } else { 1 }).sum();
-    check_limit("alternatives of a condition", limits::CONDITION_ALTERNATIVES, terms)?;
+/// Checks what a request holds.
+///
+/// # Errors
+/// [`Error::Limit`] where that is too much.
+pub(crate) fn check_limits(append: &Append, max_event_bytes: usize) -> Result<()> {
+    limits::check("streams of a request", limits::STREAMS_PER_REQUEST, append.parts.len())?;
+    limits::check("events of a request", limits::EVENTS_PER_REQUEST, append.events())?;
+    let items = || append.condition.iter().flat_map(|condition| &condition.items);
+    let alternatives = items().map(|item| item.types.len().max(1)).sum();
+    limits::check("alternatives of a condition", limits::CONDITION_ALTERNATIVES, alternatives)?;
+    let tags = items().map(|item| item.tags.len()).max().unwrap_or_default();
+    limits::check("tags of an item of a condition", limits::TAGS_PER_EVENT, tags)?;
     let mut total = append.command.as_ref().map_or(0, command_bytes);
     for event in append.parts.iter().flat_map(|(_, _, events)| events) {
         total += check_event(event, max_event_bytes)?;
     }
-    check_limit("bytes of a request", limits::REQUEST_BYTES, total)
+    limits::check("bytes of a request", limits::REQUEST_BYTES, total)
 }
 
 /// Checks the size of an event, and returns it in bytes.
 pub(crate) fn check_event(event: &NewEvent, max_event_bytes: usize) -> Result<usize> {
     let bytes = event_bytes(event);
-    check_limit("bytes of an event", max_event_bytes, bytes)?;
+    limits::check("bytes of an event", max_event_bytes, bytes)?;
     Ok(bytes)
-}
-
-fn check_limit(what: &'static str, limit: usize, actual: usize) -> Result<()> {
-    if actual > limit { Err(Error::Limit { what, limit: limit as u64, actual: actual as u64 }) } else { Ok(()) }
 }
 
 fn encode_event(rule: &StreamRule, stream: usize, event: NewEvent, command_id: Option<Uuid>) -> EventWrite {
@@ -204,10 +212,10 @@ mod tests {
             .to(stream("a"), Expected::Any, event("1"))
             .to(stream("b"), Expected::Any, event("2"))
             .to(stream("a"), Expected::Any, event("3"));
-        let request = append(turns.clone(), limits::EVENT_BYTES).unwrap();
+        let request = append(turns.clone()).unwrap();
         let order: Vec<_> = request.events.iter().map(|event| (event.stream, event.event_type.as_str())).collect();
         assert_eq!((order.as_slice(), request.streams.len()), (&[(0, "1"), (1, "2"), (0, "3")][..], 2));
         let unlike = turns.to(stream("a"), Expected::NoStream, event("4"));
-        assert!(matches!(append(unlike, limits::EVENT_BYTES), Err(Error::Invalid { what: "stream", .. })));
+        assert!(matches!(append(unlike), Err(Error::Invalid { what: "stream", .. })));
     }
 }

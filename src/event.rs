@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorClass, Result};
 use crate::json::Json;
+use crate::limits;
 use crate::name;
 use crate::position::{LaneId, Position, Version};
 
@@ -258,10 +259,7 @@ impl NewEvent {
         self.tags = tags.into_iter().map(|tag| name::check("tag", tag)).collect::<Result<_>>()?;
         self.tags.sort_unstable();
         self.tags.dedup();
-        let (limit, actual) = (crate::limits::TAGS_PER_EVENT as u64, self.tags.len() as u64);
-        if actual > limit {
-            return Err(Error::Limit { what: "tags of an event", limit, actual });
-        }
+        limits::check("tags of an event", limits::TAGS_PER_EVENT, self.tags.len())?;
         Ok(self)
     }
 

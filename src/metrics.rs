@@ -17,7 +17,7 @@ pub struct WriterMetrics {
     pub lane: LaneId,
     /// Requests that wait for room or in the queue, or are being committed.
     pub waiting: usize,
-    /// Requests that were answered.
+    /// Requests that the database decided.
     pub requests: u64,
     /// Of those, requests that were refused: a conflict, a failed condition and the like.
     pub refused: u64,

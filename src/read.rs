@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
+use crate::limits;
 use crate::name;
 use crate::position::{Position, Version};
 
@@ -195,11 +196,13 @@ impl Query {
     /// Asks for events of any of some types.
     ///
     /// # Errors
-    /// [`Error::Invalid`] and [`Error::Limit`] where one is not a name.
+    /// [`Error::Invalid`] and [`Error::Limit`] where one is not a name, and [`Error::Limit`] where there are more than
+    /// [`limits::TYPES_PER_QUERY`].
     pub fn event_types(mut self, types: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         for text in types {
             self.event_types.push(name::check("event_type", text)?);
         }
+        limits::check("types of a query", limits::TYPES_PER_QUERY, self.event_types.len())?;
         Ok(self)
     }
 
@@ -215,11 +218,13 @@ impl Query {
     /// Asks for events that carry all of some tags.
     ///
     /// # Errors
-    /// [`Error::Invalid`] and [`Error::Limit`] where one is not a name.
+    /// [`Error::Invalid`] and [`Error::Limit`] where one is not a name, and [`Error::Limit`] where there are more than
+    /// [`limits::TAGS_PER_EVENT`].
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         for text in tags {
             self.tags.push(name::check("tag", text)?);
         }
+        limits::check("tags of a query", limits::TAGS_PER_EVENT, self.tags.len())?;
         Ok(self)
     }
 

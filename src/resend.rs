@@ -1,6 +1,7 @@
 //! A batch that got no answer. Where the database rolled it back because of others, or the connection was lost, it is
 //! sent again with the same ids, and what it had stored counts as its own.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,9 @@ use crate::backend::{Backend, Request};
 use crate::error::{Error, ErrorClass, Result};
 use crate::limits;
 use crate::position::{LaneId, Position};
-use crate::writer::Lane;
+use crate::writer::{LaneWork, is_the_data};
+
+const AMBIGUOUS: Error = Error::Ambiguous { operation: "append" };
 
 /// How often a batch is sent again that the database rolled back because of others.
 const ROLLED_BACK: u32 = 4;
@@ -20,28 +23,41 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Commits a batch; where the database rolled it back because of others, a few times more; where the connection is lost,
-/// again and again for as long as the lane's patience lasts.
+/// again and again for as long as the lane's patience lasts, or half as long where nothing can have been carried out.
 ///
 /// # Errors
 /// What the backend answers; [`Error::Ambiguous`] where it stays out of reach after an attempt that may have been
 /// carried out.
-pub(crate) async fn commit(
-    Lane { backend, lane, patience, counters }: &Lane,
+pub(crate) async fn commit(lane: &LaneWork, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+    attempt(lane, batch, Instant::now(), false).await
+}
+
+/// Commits a batch as [`commit`] does, since a time, and perhaps in doubt: when an earlier attempt may have been carried
+/// out.
+async fn attempt(
+    work: &LaneWork,
     batch: &[Arc<Request>],
+    begin: Instant,
+    mut in_doubt: bool,
 ) -> Result<Vec<Result<Appended>>> {
-    let (backend, lane, patience) = (&**backend, *lane, *patience);
-    let begin = Instant::now();
-    let mut outcome = backend.commit(lane, batch).await;
-    let (mut resent, mut in_doubt, mut rolled_back, mut pause) = (Vec::new(), false, 0, Duration::ZERO);
+    let LaneWork { backend, lane, patience, counters, .. } = work;
+    let resent = || batch.iter().map(|request| Arc::new(look_up_ids(request))).collect::<Vec<_>>();
+    let mut sent = if in_doubt { Cow::Owned(resent()) } else { Cow::Borrowed(batch) };
+    let mut outcome = backend.commit(*lane, &sent).await;
+    let (mut rolled_back, mut pause) = (0, Duration::ZERO);
     while let Err(error) = &outcome {
         let Error::Backend { class, .. } = error else { break };
-        in_doubt |= *class == ErrorClass::Ambiguous;
+        if *class == ErrorClass::Ambiguous && !in_doubt {
+            in_doubt = true;
+            sent = Cow::Owned(resent());
+        }
         let again = match class {
             ErrorClass::Reconnect | ErrorClass::Ambiguous => true,
             ErrorClass::Retry => in_doubt || rolled_back < ROLLED_BACK,
             _ => false,
         };
-        if !again || begin.elapsed() >= patience {
+        let limit = if in_doubt { *patience } else { *patience / 2 };
+        if !again || begin.elapsed() >= limit {
             break;
         }
         tracing::warn!(error = error.report(), in_doubt, "nothing was answered: the batch is sent again");
@@ -51,23 +67,43 @@ pub(crate) async fn commit(
         } else {
             counters.resent.fetch_add(1, Ordering::Relaxed);
         }
-        if in_doubt && resent.is_empty() {
-            resent = batch.iter().map(|request| Arc::new(look_up_ids(request))).collect();
-        }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-        outcome = backend.commit(lane, if resent.is_empty() { batch } else { &resent }).await;
+        pause = longer(pause);
+        outcome = backend.commit(*lane, &sent).await;
     }
     let answered = match outcome {
-        Err(_) if in_doubt => return Err(Error::Ambiguous { operation: "append" }),
-        Ok(answered) if in_doubt => answered,
-        outcome => return outcome,
+        outcome if !in_doubt => return outcome,
+        Ok(answered) => answered,
+        Err(error) if !is_the_data(&error) => return Err(AMBIGUOUS),
+        // The answer is beyond doubt: what one request holds is refused.
+        Err(error) => match batch {
+            [_] => vec![Err(error)],
+            _ => return Ok(halves(work, batch, begin).await),
+        },
     };
     let mut answers = Vec::with_capacity(batch.len());
     for (request, answer) in batch.iter().zip(answered) {
-        answers.push(settle(backend, lane, request, answer).await);
+        answers.push(settle(work, begin, request, answer).await);
     }
     Ok(answers)
+}
+
+/// Commits the halves of a batch that is in doubt, each on its own.
+async fn halves(work: &LaneWork, batch: &[Arc<Request>], begin: Instant) -> Vec<Result<Appended>> {
+    let (front, back) = batch.split_at(batch.len() / 2);
+    let mut answers = Vec::with_capacity(batch.len());
+    for half in [front, back] {
+        match Box::pin(attempt(work, half, begin, true)).await {
+            Ok(found) => answers.extend(found),
+            Err(_) => answers.extend(half.iter().map(|_| Err(AMBIGUOUS))),
+        }
+    }
+    answers
+}
+
+/// Returns the pause after another one.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE)
 }
 
 /// Returns the request as it is sent again: its events may be stored already, so that their ids are to be looked up.
@@ -80,20 +116,25 @@ fn look_up_ids(request: &Request) -> Request {
 }
 
 /// Returns the answer of an attempt that went before, if that one stored the request's events.
-async fn settle(backend: &dyn Backend, lane: LaneId, request: &Request, answer: Result<Appended>) -> Result<Appended> {
+async fn settle(work: &LaneWork, begin: Instant, request: &Request, answer: Result<Appended>) -> Result<Appended> {
     let is_news = matches!(&answer, Ok(appended) if !appended.duplicate);
     // Ids that the caller gave may have been stored by an earlier request: the duplicate is one then.
     let is_repetition = answer.is_ok() && request.events.iter().all(|event| event.id_given);
     if request.events.is_empty() || is_news || is_repetition {
         return answer;
     }
-    match stored(backend, lane, request).await {
-        Ok(Some(appended)) => Ok(appended),
-        Ok(None) => answer,
-        Err(error) => {
-            tracing::warn!(error = error.report(), "what was sent again could not be looked up");
-            Err(Error::Ambiguous { operation: "append" })
+    let mut pause = Duration::ZERO;
+    loop {
+        match stored(&*work.backend, work.lane, request).await {
+            Ok(Some(appended)) => return Ok(appended),
+            Ok(None) => return answer,
+            Err(error) if begin.elapsed() >= work.patience || is_the_data(&error) => {
+                tracing::warn!(error = error.report(), "what was sent again could not be looked up");
+                return Err(AMBIGUOUS);
+            }
+            Err(_) => tokio::time::sleep(pause).await,
         }
+        pause = longer(pause);
     }
 }
 

@@ -25,8 +25,9 @@ use crate::writer::Writer;
 
 /// One topic of one database. Cheap to clone; all clones share the connections and the writer.
 ///
-/// A store belongs to the tokio runtime that it was connected on. Futures are `Send`. Reads are cancel-safe; what
-/// becomes of an append whose future is dropped is said at [`Store::commit`].
+/// A store belongs to the tokio runtime that it was connected on. Futures are `Send`. Reads are cancel-safe. What
+/// becomes of an append whose future is dropped is said at [`Store::commit`]; the other writing verbs are carried out
+/// whole or not at all then, and repeating them does no harm.
 #[derive(Debug, Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -82,8 +83,7 @@ impl Store {
         };
         let topic = topics.swap_remove(index);
         // A lost connection is made good well before the callers' own deadline.
-        let patience = config.statement_timeout() / 2;
-        let writers = Writer::start(&backend, &topic.lanes, patience)?;
+        let writers = Writer::start(&backend, &topic.lanes, config.statement_timeout())?;
         let inner = Inner {
             backend,
             topic,
@@ -166,8 +166,10 @@ impl Store {
         self.deadline("append", async {
             let index = self.lane_of_append(&append)?;
             let writer = &self.inner.writers[index];
+            // What is refused for its size waits for nobody, and nobody for it.
+            encode::check_limits(&append, self.inner.max_event_bytes)?;
             let place = writer.place(encode::weight(&append)).await?;
-            let mut request = encode::append(append, self.inner.max_event_bytes)?;
+            let mut request = encode::append(append)?;
             if let Some(condition) = request.condition.as_ref().filter(|condition| writer.is_long(condition)) {
                 request.examined = self.inner.backend.examine(self.inner.topic.lanes[index], condition).await?;
                 writer.observe(request.examined.until);
@@ -249,7 +251,8 @@ impl Store {
         Ok(start.elapsed())
     }
 
-    /// Takes no more requests, answers those that were taken, and closes every connection. Closing twice is harmless.
+    /// Takes no more requests, answers those that were taken, and closes every connection. Closing twice is harmless, and
+    /// goes on where the future of a first call was dropped.
     pub async fn close(&self) {
         for writer in &self.inner.writers {
             writer.close().await;

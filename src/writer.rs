@@ -1,7 +1,10 @@
 //! The queue of a lane: requests that wait together are committed together, each with its own answer.
+//!
+//! A batch is what came in while the last one was being committed, and what the callers of that one send within a part of
+//! its time. A lone request waits for nobody.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -22,8 +25,17 @@ const QUEUED_BYTES: usize = 2 * limits::REQUEST_BYTES;
 const PERMIT_BYTES: usize = 1024;
 /// Requests that are committed together at most.
 const BATCH_REQUESTS: usize = 256;
+/// Requests in a queue at most. More wait outside of it, where dropping their futures frees them at once.
+const SLOTS: usize = BATCH_REQUESTS * 4;
+
 /// Bytes that are committed together at most, unless one request alone has more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// The part of the last batch's time for which the next one waits for more requests, at most.
+const GATHERING: u32 = 8;
+
+/// How long a batch waits for more requests, whatever time the last one took, at most.
+const LONGEST_GATHERING: Duration = Duration::from_millis(1);
 
 /// Microseconds after which tasks that commit in place let others have their turn, which wakes a thread.
 const KEPT_MICROS: u64 = 1_000;
@@ -34,24 +46,26 @@ const LONG_CONDITION: i64 = 1_000;
 /// The writer of one lane.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    queue: std::sync::Mutex<Option<mpsc::Sender<Waiting>>>,
+    queue: std::sync::Mutex<Option<mpsc::UnboundedSender<Waiting>>>,
     ended: Mutex<oneshot::Receiver<()>>,
     bytes: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     /// How long commits in place have kept the threads of tasks since one of these let others have their turn.
     kept_micros: AtomicU64,
-    lane: Arc<Lane>,
+    lane: Arc<LaneWork>,
 }
 
 /// A request in the queue. It keeps its place until it is answered, whether its caller still waits or not.
 struct Waiting {
     request: Arc<Request>,
     answer: oneshot::Sender<Result<Appended>>,
-    _place: Place,
+    place: Place,
+    _slot: OwnedSemaphorePermit,
 }
 
 /// A place in the queue, taken before a request is encoded.
 pub(crate) struct Place {
-    /// Nobody else had one.
+    /// Nobody else had one, nor did several lately.
     alone: bool,
     _counted: Counted,
     _bytes: OwnedSemaphorePermit,
@@ -69,14 +83,22 @@ impl Drop for Counted {
 impl Writer {
     /// Starts the writers of some lanes, which send a batch again for as long as `patience` where the connection is lost.
     ///
-    /// A backend that blocks the thread on which it commits gets one for all of its lanes, which share its connection.
+    /// A backend that blocks the thread on which it commits gets one for all of its lanes, which share its connection and
+    /// take turns.
     ///
     /// # Errors
     /// [`Error::Backend`] where no thread can be had.
     pub(crate) fn start(backend: &Arc<dyn Backend>, lanes: &[LaneId], patience: Duration) -> Result<Vec<Self>> {
-        let (writers, work): (Vec<_>, Vec<_>) =
-            lanes.iter().map(|lane| Self::new(Arc::clone(backend), *lane, patience)).unzip();
-        if backend.commits_in_place() {
+        let work = |lane: &LaneId| LaneWork {
+            backend: Arc::clone(backend),
+            lane: *lane,
+            is_only: lanes.len() == 1,
+            patience,
+            counters: Arc::default(),
+            callers: AtomicUsize::new(0),
+        };
+        let (writers, work): (Vec<_>, Vec<_>) = lanes.iter().map(|lane| Self::new(work(lane))).unzip();
+        if backend.commit_blocks() {
             let runtime = Handle::current();
             let run = move || runtime.block_on(join_all(work));
             let thread = std::thread::Builder::new().name("annals-writer".to_owned()).spawn(run);
@@ -90,10 +112,11 @@ impl Writer {
     }
 
     /// Makes the writer of a lane, and its work.
-    fn new(backend: Arc<dyn Backend>, lane: LaneId, patience: Duration) -> (Self, impl Future<Output = ()>) {
-        let (sender, receiver) = mpsc::channel(BATCH_REQUESTS * 4);
+    fn new(lane: LaneWork) -> (Self, impl Future<Output = ()>) {
+        // The slots bound it. A channel with bounds of its own would have callers hold it open while they wait.
+        let (sender, receiver) = mpsc::unbounded_channel();
         let (end, ended) = oneshot::channel();
-        let lane = Arc::new(Lane { backend, lane, patience, counters: Arc::default() });
+        let lane = Arc::new(lane);
         let work = {
             let lane = Arc::clone(&lane);
             async move {
@@ -105,6 +128,7 @@ impl Writer {
             queue: std::sync::Mutex::new(Some(sender)),
             ended: Mutex::new(ended),
             bytes: Arc::new(Semaphore::new(QUEUED_BYTES / PERMIT_BYTES)),
+            slots: Arc::new(Semaphore::new(SLOTS)),
             kept_micros: AtomicU64::new(0),
             lane,
         };
@@ -137,28 +161,37 @@ impl Writer {
         }
         let permits = u32::try_from((weight / PERMIT_BYTES + 1).min(QUEUED_BYTES / PERMIT_BYTES)).unwrap_or(u32::MAX);
         let bytes = Arc::clone(&self.bytes).acquire_many_owned(permits).await.map_err(|_| Error::Closed)?;
-        Ok(Place { alone: waiting == 0, _counted: counted, _bytes: bytes })
+        let alone = waiting == 0 && self.lane.callers.load(Ordering::Relaxed) <= 1;
+        Ok(Place { alone, _counted: counted, _bytes: bytes })
     }
 
     /// Commits a request and returns its outcome. Dropping the future withdraws a request that is still queued; one
     /// that is being committed runs to its end.
     pub(crate) async fn commit(&self, place: Place, request: Arc<Request>) -> Result<Appended> {
-        let queue = self.queue.lock().map_err(|_| Error::Closed)?.clone().ok_or(Error::Closed)?;
-        if place.alone {
+        if place.alone && self.is_open() {
             let start = Instant::now();
             if let Some(answer) = self.lane.commit_briefly(&request) {
-                self.kept(start.elapsed()).await;
+                self.yield_if_due(start.elapsed()).await;
                 return answer;
             }
         }
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (answer, outcome) = oneshot::channel();
-        queue.send(Waiting { request, answer, _place: place }).await.map_err(|_| Error::Closed)?;
-        drop(queue);
-        outcome.await.map_err(|_| Error::Closed)?
+        let waiting = Waiting { request, answer, place, _slot: slot };
+        {
+            let queue = self.queue.lock().map_err(|_| Error::Closed)?;
+            queue.as_ref().ok_or(Error::Closed)?.send(waiting).map_err(|_| Error::Closed)?;
+        }
+        // Who takes a request answers it, unless the runtime has ended the writer meanwhile.
+        outcome.await.map_err(|_| Error::Ambiguous { operation: "append" })?
+    }
+
+    fn is_open(&self) -> bool {
+        self.queue.lock().is_ok_and(|queue| queue.is_some())
     }
 
     /// Lets other tasks have their turn once those that commit in place have kept their threads for long enough.
-    async fn kept(&self, time: Duration) {
+    async fn yield_if_due(&self, time: Duration) {
         let micros = time.as_micros().try_into().unwrap_or(u64::MAX);
         if self.kept_micros.fetch_add(micros, Ordering::Relaxed) > KEPT_MICROS {
             self.kept_micros.store(0, Ordering::Relaxed);
@@ -180,22 +213,27 @@ impl Writer {
 
 /// What the writer's task works with.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct LaneWork {
     pub backend: Arc<dyn Backend>,
     pub lane: LaneId,
-    /// How long a batch is sent again where the connection is lost.
+    /// Whether the topic has no other lane.
+    is_only: bool,
+    /// For how long a batch is sent again that may have been carried out when the connection was lost.
     pub patience: Duration,
     pub counters: Arc<Counters>,
+    /// How many callers there were when the last batch was committed: those of its requests, and those who waited.
+    pub callers: AtomicUsize,
 }
 
-async fn run(lane: &Lane, mut queue: mpsc::Receiver<Waiting>) {
-    let mut held = None;
+async fn run(lane: &LaneWork, mut queue: mpsc::UnboundedReceiver<Waiting>) {
+    let (mut held, mut took) = (None, Duration::ZERO);
     loop {
         let next = match held.take() {
             Some(waiting) => Some(waiting),
             None => queue.recv().await,
         };
         let Some(first) = next else { return };
+        lane.gather(&queue, (took / GATHERING).min(LONGEST_GATHERING)).await;
         let mut bytes = first.request.bytes;
         let mut batch = vec![first];
         while batch.len() < BATCH_REQUESTS
@@ -208,11 +246,32 @@ async fn run(lane: &Lane, mut queue: mpsc::Receiver<Waiting>) {
             }
             batch.push(waiting);
         }
+        let start = Instant::now();
         commit(lane, batch).await;
+        took = start.elapsed();
+        if !lane.is_only {
+            // The other lanes of the thread have their turn.
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-impl Lane {
+impl LaneWork {
+    /// Returns once as many callers wait as there were last, of whom one is known to, or after some time.
+    ///
+    /// Those whose requests were just answered come again, most likely, and at nearly the same time: a batch that begins
+    /// with the first of them leaves the others to wait for two. A caller that comes alone waits for nobody.
+    async fn gather(&self, queue: &mpsc::UnboundedReceiver<Waiting>, limit: Duration) {
+        // Lanes that commit side by side would keep each other waiting.
+        let expected = if self.is_only { self.callers.load(Ordering::Relaxed).min(BATCH_REQUESTS) } else { 0 };
+        let start = Instant::now();
+        while queue.len() + 1 < expected && !queue.is_closed() && start.elapsed() < limit {
+            // A timer of the runtime is too coarse by far.
+            std::thread::yield_now();
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Commits a request on the calling thread, where its backend does that briefly.
     fn commit_briefly(&self, request: &Arc<Request>) -> Option<Result<Appended>> {
         let start = Instant::now();
@@ -228,6 +287,7 @@ impl Lane {
     fn count(&self, outcomes: &[Result<Appended>], took: Duration) {
         let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         self.counters.count(outcomes.len(), refused, took);
+        self.callers.store(self.counters.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
         let head = outcomes.iter().flatten().map(|outcome| outcome.position().get()).max();
         self.counters.head.fetch_max(head.unwrap_or_default(), Ordering::Relaxed);
         tracing::debug!(lane = %self.lane, requests = outcomes.len(), refused, ?took, "a batch is committed");
@@ -236,7 +296,7 @@ impl Lane {
 
 /// Commits a batch and answers its callers; where all of it fails for its data, halves it until the culprit alone gets
 /// the error. A caller that is gone by then has taken its request back.
-async fn commit(lane: &Lane, batch: Vec<Waiting>) {
+async fn commit(lane: &LaneWork, batch: Vec<Waiting>) {
     let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
         part.retain(|waiting| !waiting.answer.is_closed());
@@ -249,8 +309,10 @@ async fn commit(lane: &Lane, batch: Vec<Waiting>) {
         match resend::commit(lane, &requests).await {
             Ok(outcomes) => {
                 lane.count(&outcomes, start.elapsed());
-                for (waiting, outcome) in part.into_iter().zip(outcomes) {
-                    let _ = waiting.answer.send(outcome);
+                for (Waiting { answer, place, .. }, outcome) in part.into_iter().zip(outcomes) {
+                    // Who is answered waits no more.
+                    drop(place);
+                    let _ = answer.send(outcome);
                 }
             }
             Err(error) if part.len() > 1 && is_the_data(&error) => {
@@ -269,7 +331,7 @@ async fn commit(lane: &Lane, batch: Vec<Waiting>) {
 }
 
 /// Whether one request's data may be the reason why a batch failed.
-fn is_the_data(error: &Error) -> bool {
+pub(crate) fn is_the_data(error: &Error) -> bool {
     matches!(error, Error::Backend { class: ErrorClass::Conflict | ErrorClass::Fatal, .. })
 }
 
@@ -280,6 +342,8 @@ fn copy(error: &Error) -> Error {
             Error::backend(backend, operation, *class, source.to_string())
         }
         Error::Ambiguous { operation } => Error::Ambiguous { operation },
+        Error::Deadline { operation, milliseconds } => Error::Deadline { operation, milliseconds: *milliseconds },
+        Error::Schema { reason } => Error::Schema { reason: reason.clone() },
         Error::Closed => Error::Closed,
         other => Error::backend("annals", "append", ErrorClass::Fatal, other.to_string()),
     }

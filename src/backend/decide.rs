@@ -1,14 +1,15 @@
 //! The rules of an append, once for all engines: a pure function over what a backend loaded under the lane's lock.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::request::{CommandWrite, EventWrite, Life, Request, StreamRule};
-use crate::append::Appended;
+use crate::append::{Appended, Condition};
 use crate::error::{Error, Result};
-use crate::event::{Payload, RecordedEvent};
+use crate::event::{Payload, RecordedEvent, marker};
 use crate::position::{LaneId, Position, Version};
 
 /// What a lane holds of the things that a batch of requests asks about, read **after** the lane's lock was granted.
@@ -26,6 +27,15 @@ pub struct LaneState {
     pub commands: HashMap<Uuid, CommandState>,
     /// Where events stand, of the ids that callers gave.
     pub event_ids: HashMap<Uuid, Position>,
+}
+
+impl LaneState {
+    /// Knows the head of a lane and the time, and nothing else yet.
+    #[must_use]
+    pub fn new(lane: LaneId, head: Position, now: DateTime<Utc>) -> Self {
+        let (streams, commands, event_ids) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { lane, head, now, streams, commands, event_ids }
+    }
 }
 
 /// A stream as it is under the lane's lock.
@@ -130,6 +140,19 @@ pub enum ChangeKind {
     Reuse(Version),
 }
 
+impl ChangeKind {
+    /// Returns what an event did to its stream's life, where it is a marker.
+    #[must_use]
+    pub fn of_marker(event: &RecordedEvent) -> Option<Self> {
+        match event.event_type.as_str() {
+            marker::DELETED => Some(Self::Delete),
+            marker::UNDELETED => Some(Self::Undelete),
+            marker::REUSED => Some(Self::Reuse(event.aggregate_version)),
+            _ => None,
+        }
+    }
+}
+
 /// A decision that is not an error.
 #[derive(Debug, Clone)]
 pub enum Decision<'a> {
@@ -175,6 +198,38 @@ pub fn decide<'a>(state: &mut LaneState, request: &'a Request, matched: Option<P
     let accepted = place(state, request);
     remember(state, &accepted);
     Ok(Decision::Accept(accepted))
+}
+
+/// Decides the requests of a batch one after the other. Returns their answers, and what is to be stored for those that
+/// were accepted.
+///
+/// `stored` has for each request the first stored event that matches its condition; those that earlier requests of the
+/// batch store are looked at here.
+pub fn decide_batch<'a>(
+    state: &mut LaneState,
+    batch: &'a [Arc<Request>],
+    stored: impl IntoIterator<Item = Option<Position>>,
+) -> (Vec<Result<Appended>>, Vec<Accepted<'a>>) {
+    let (mut answers, mut accepted) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    for (request, stored) in batch.iter().zip(stored) {
+        let first_match = || request.condition.as_ref().and_then(|condition| first_match(condition, &accepted));
+        answers.push(match decide(state, request, stored.or_else(first_match)) {
+            Err(error) => Err(error),
+            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
+            Ok(Decision::Accept(one)) => {
+                let outcome = one.outcome.clone();
+                accepted.push(one);
+                Ok(outcome)
+            }
+        });
+    }
+    (answers, accepted)
+}
+
+/// Returns the first event that matches a condition, of those that a batch has accepted so far.
+fn first_match(condition: &Condition, accepted: &[Accepted<'_>]) -> Option<Position> {
+    let mut events = accepted.iter().flat_map(|one| &one.events).filter(|placed| placed.position > condition.after);
+    events.find(|placed| condition.matches(&placed.event.event_type, &placed.event.tags)).map(|placed| placed.position)
 }
 
 /// Checks what a request expects of one stream.

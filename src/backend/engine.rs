@@ -27,8 +27,8 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
 
     fn capabilities(&self) -> Capabilities;
 
-    /// See [`Backend::commits_in_place`].
-    fn commits_in_place(&self) -> bool {
+    /// See [`Backend::commit_blocks`].
+    fn commit_blocks(&self) -> bool {
         false
     }
 
@@ -86,8 +86,8 @@ impl<E: Engine> Backend for SqlBackend<E> {
         self.0.capabilities()
     }
 
-    fn commits_in_place(&self) -> bool {
-        self.0.commits_in_place()
+    fn commit_blocks(&self) -> bool {
+        self.0.commit_blocks()
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {

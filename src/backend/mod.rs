@@ -10,6 +10,8 @@ pub mod request;
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod engine;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod event_row;
 #[cfg(feature = "mssql")]
 pub(crate) mod mssql;
 #[cfg(feature = "postgres")]
@@ -170,9 +172,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Returns what it can do beyond the verbs that all have.
     fn capabilities(&self) -> Capabilities;
 
-    /// Returns whether [`commit`](Self::commit) does its work on the thread that polls it, which waits for the disk
-    /// meanwhile, as an embedded database does. A store then commits on a thread of its own.
-    fn commits_in_place(&self) -> bool {
+    /// Returns whether [`commit`](Self::commit) blocks the thread that polls it while the disk works, as an embedded
+    /// database does. A store then commits on a thread of its own.
+    fn commit_blocks(&self) -> bool {
         false
     }
 
@@ -186,9 +188,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Decides and stores requests of one lane, as if one after the other, in this order, and commits them together.
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
 
-    /// Commits a request as [`commit`](Self::commit) does, on the calling thread, where that is likely to take no longer
-    /// than a task may work between two pauses: then waking another thread and coming back would take longer. `None`, and
-    /// nothing is done, where it is not, or where somebody else is writing.
+    /// Commits one request as [`commit`](Self::commit) does, on the calling thread and without a pause, where that takes
+    /// less time than waking another thread and coming back. As nothing is awaited, it can't be cancelled half-way.
+    ///
+    /// Returns `None`, and has then stored nothing, where it may take longer or somebody else is writing; the request is
+    /// then for [`commit`](Self::commit).
     fn commit_briefly(&self, lane: LaneId, request: &Arc<Request>) -> Option<Result<Result<Appended>>> {
         let _ = (lane, request);
         None

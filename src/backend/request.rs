@@ -44,6 +44,38 @@ pub(crate) fn unexamined<R: AsRef<Request>>(batch: &[R]) -> Vec<(usize, &[Condit
     conditions.filter_map(|(index, left)| left.map(|(items, after)| (index, items, after))).collect()
 }
 
+/// What a batch asks about, each once and in order.
+#[cfg(any(feature = "postgres", feature = "mssql"))]
+pub(crate) struct Asked<'a> {
+    pub streams: Vec<&'a str>,
+    /// The event ids that callers gave.
+    pub events: Vec<Uuid>,
+    pub commands: Vec<Uuid>,
+}
+
+#[cfg(any(feature = "postgres", feature = "mssql"))]
+impl<'a> Asked<'a> {
+    pub(crate) fn of(batch: &'a [std::sync::Arc<Request>]) -> Self {
+        let requests = || batch.iter().map(|request| &**request);
+        let streams = requests().flat_map(|request| &request.streams).map(|rule| rule.aggregate_id.as_str());
+        let events = requests().flat_map(|request| &request.events).filter(|event| event.id_given);
+        let commands = requests().filter_map(|request| request.command.as_ref());
+        Self {
+            streams: once(streams),
+            events: once(events.map(|event| event.event_id)),
+            commands: once(commands.map(|command| command.command_id)),
+        }
+    }
+}
+
+#[cfg(any(feature = "postgres", feature = "mssql"))]
+fn once<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
+}
+
 /// How far a condition was looked at without a lock, see [`Backend::examine`](super::Backend::examine).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Examined {

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::decide::{Accepted, Decision, LaneState, StreamState, decide};
-use super::request::{EventWrite, Life, Request, StreamRule, unexamined};
-use crate::append::{Appended, Condition, ConditionItem};
+use super::decide::{Accepted, LaneState, StreamState, decide_batch};
+use super::request::{Life, Request, StreamRule, unexamined};
+use crate::append::{Appended, ConditionItem};
 use crate::error::Result;
 use crate::position::{LaneId, Position, Version};
 use crate::stream::Expected;
@@ -90,17 +90,11 @@ impl<'a> Supposed<'a> {
         }
     }
 
-    /// Decides the batch over what is supposed, and returns what is to be stored. Where a request is refused, that rests
-    /// on nothing but what is supposed: where no version is, every version is as expected.
+    /// Decides the batch over what is supposed, and returns what is to be stored. A request is refused for what is
+    /// supposed only; a stream of which no version is supposed refuses none.
     pub(crate) fn decide(&self, batch: &'a [Arc<Request>]) -> Vec<Accepted<'a>> {
         let bases: Vec<_> = self.streams.iter().map(SupposedStream::base).collect();
-        let decisions = self.run(batch, self.furthest_after, &bases).into_iter();
-        decisions
-            .filter_map(|decision| match decision {
-                Ok(Decision::Accept(accepted)) => Some(accepted),
-                Ok(Decision::Duplicate(_)) | Err(_) => None,
-            })
-            .collect()
+        self.run(batch, self.furthest_after, &bases).1
     }
 
     /// Returns the answers, now that the server has told the head and the versions of the streams before the batch.
@@ -110,52 +104,23 @@ impl<'a> Supposed<'a> {
         head: Position,
         versions: &[Version],
     ) -> Vec<Result<Appended>> {
-        let decisions = self.run(batch, head, versions).into_iter();
-        decisions
-            .map(|decision| {
-                decision.map(|decision| match decision {
-                    Decision::Accept(Accepted { outcome, .. }) | Decision::Duplicate(outcome) => outcome,
-                })
-            })
-            .collect()
+        self.run(batch, head, versions).0
     }
 
-    fn run(&self, batch: &'a [Arc<Request>], head: Position, versions: &[Version]) -> Vec<Result<Decision<'a>>> {
+    fn run(
+        &self,
+        batch: &'a [Arc<Request>],
+        head: Position,
+        versions: &[Version],
+    ) -> (Vec<Result<Appended>>, Vec<Accepted<'a>>) {
+        // The server gives the time.
+        let mut state = LaneState::new(self.lane, head, DateTime::<Utc>::UNIX_EPOCH);
         let streams = self.streams.iter().zip(versions).filter(|(_, version)| **version > Version::ZERO);
-        let mut state = LaneState {
-            lane: self.lane,
-            head,
-            // The server gives the time.
-            now: DateTime::<Utc>::UNIX_EPOCH,
-            streams: streams
-                .map(|(stream, version)| {
-                    let aggregate_type = stream.rule.aggregate_type.clone();
-                    let state = StreamState { aggregate_type, version: *version, deleted: false };
-                    (stream.rule.aggregate_id.clone(), state)
-                })
-                .collect(),
-            commands: HashMap::new(),
-            event_ids: HashMap::new(),
-        };
-        let mut accepted_events: Vec<(Position, &EventWrite)> = Vec::new();
-        let mut decisions = Vec::with_capacity(batch.len());
-        for request in batch {
-            let accepted = || request.condition.as_ref().and_then(|condition| first_match(condition, &accepted_events));
-            let matched = request.examined.matched.or_else(accepted);
-            let decision = decide(&mut state, request, matched);
-            if let Ok(Decision::Accept(accepted)) = &decision {
-                accepted_events.extend(accepted.events.iter().map(|placed| (placed.position, placed.event)));
-            }
-            decisions.push(decision);
-        }
-        decisions
+        state.streams.extend(streams.map(|(stream, version)| {
+            let aggregate_type = stream.rule.aggregate_type.clone();
+            let state = StreamState { aggregate_type, version: *version, deleted: false };
+            (stream.rule.aggregate_id.clone(), state)
+        }));
+        decide_batch(&mut state, batch, batch.iter().map(|request| request.examined.matched))
     }
-}
-
-/// Returns the first event that matches a condition, of those that a batch has accepted so far.
-pub(crate) fn first_match(condition: &Condition, accepted: &[(Position, &EventWrite)]) -> Option<Position> {
-    let matches = |(position, event): &&(Position, &EventWrite)| {
-        *position > condition.after && condition.matches(&event.event_type, &event.tags)
-    };
-    accepted.iter().find(matches).map(|(position, _)| *position)
 }

@@ -33,7 +33,7 @@ pub(super) trait Contender: Send + Sync {
         Ok(())
     }
 
-    /// Appends events to one stream, `page` at a time; every 100th is of the rare type.
+    /// Appends events to one stream; every 100th is of the rare type.
     async fn fill(&self, stream: &str, events: usize) -> Result<()>;
 
     /// Reads the first 1,000 events of a stream, data and metadata parsed, and returns how many there were.

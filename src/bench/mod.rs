@@ -110,18 +110,18 @@ pub struct Figures {
     pub p99_us: f64,
     /// Events per second of the raw driver, the median of the rounds.
     pub raw_events_per_s: f64,
-    /// `events_per_s` divided by `raw_events_per_s`; the median of the rounds' ratios.
+    /// The median of the rounds' ratios of the store's events per second to the raw driver's.
     pub ratio: f64,
     /// Events per second of one caller of the raw driver, where the workload has several on streams of their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_single_events_per_s: Option<f64>,
-    /// `events_per_s` divided by `raw_single_events_per_s`.
+    /// The median of the rounds' ratios to `raw_single_events_per_s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_to_raw_single: Option<f64>,
     /// Events per second of the raw driver with as many callers as suit it best: 1, 8, or those of the workload.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_best_events_per_s: Option<f64>,
-    /// `events_per_s` divided by `raw_best_events_per_s`.
+    /// The median of the rounds' ratios to `raw_best_events_per_s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_to_raw_best: Option<f64>,
 }
@@ -129,7 +129,7 @@ pub struct Figures {
 /// Runs a benchmark on the engine of a URL and reports each figure as it is known. The databases are made for the run and
 /// removed after it. Where `stop` is ready, what is under way is abandoned, and its databases are removed.
 ///
-/// Returns whether it came to its end.
+/// Returns whether it came to its end. Where the future is dropped instead, the databases stay.
 ///
 /// # Errors
 /// [`Error::Url`] for a URL that can't be used, [`Error::Unsupported`] for an engine without a raw driver here, and what
@@ -138,7 +138,7 @@ pub async fn run(
     url: &str,
     plan: &Plan,
     stop: impl Future<Output = ()> + Send,
-    mut on_report: impl FnMut(Report),
+    mut on_report: impl FnMut(Report) + Send,
 ) -> Result<bool> {
     let harness = UrlHarness::new(url, None)?;
     let config: crate::Config = url.parse()?;
@@ -169,7 +169,7 @@ async fn measure(
     plan: &Plan,
     (harness, scheme, durability): (&UrlHarness, &str, &str),
     made: &mut Vec<Arc<dyn Database>>,
-    on_report: &mut impl FnMut(Report),
+    on_report: &mut (impl FnMut(Report) + Send),
 ) -> Result<()> {
     match task {
         Task::Workload(workload) => {

@@ -3,10 +3,12 @@
 //! Eight connections at most: more were never faster. They take positions from a sequence and so keep no order, which is
 //! the store's own cost.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
 
@@ -41,9 +43,13 @@ const COLUMNS: &str = "position, event_id, aggregate_id, aggregate_type, aggrega
      event_timestamp, actor, actor_type, source, causation_id, correlation_id, data::text, metadata::text, \
      content_type, tags::text, hash";
 
-/// A connection with its prepared statements.
+/// Plans that don't depend on statistics of tables that are still empty, as the store's sessions have them.
+const PLANNER: &str = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;";
+
+/// A connection with its prepared statements, and the versions of the streams that it has written to.
 struct Connection {
     client: Client,
+    versions: Mutex<HashMap<String, i64>>,
     insert: Statement,
     insert_one: Statement,
     insert_whole: Statement,
@@ -83,7 +89,7 @@ impl Connection {
         tokio::spawn(connection);
         let schema = config.option("schema").unwrap_or("public");
         let commit = if config.durability() == Some("off") { "off" } else { "on" };
-        let mut setup = format!("SET search_path = \"{schema}\"; SET synchronous_commit = {commit};");
+        let mut setup = format!("SET search_path = \"{schema}\"; SET synchronous_commit = {commit}; {PLANNER}");
         if first {
             setup.push_str("CREATE SEQUENCE IF NOT EXISTS raw_positions");
         }
@@ -105,6 +111,7 @@ impl Connection {
             )
             .await?,
             client,
+            versions: Mutex::default(),
         })
     }
 
@@ -137,7 +144,7 @@ impl Connection {
     /// Appends as one of several callers that share this connection, each its own streams.
     async fn append(&self, callers: Vec<usize>, requests: usize, batch: usize) -> Result<Vec<u64>> {
         let mut times = Vec::with_capacity(requests * callers.len());
-        let mut versions = std::collections::HashMap::new();
+        let mut versions = self.versions.lock().await;
         for request in 0..requests {
             for caller in &callers {
                 let start = Instant::now();

@@ -87,7 +87,7 @@ pub(super) struct Subject<'a> {
     pub(super) study: Study,
     /// The databases that were made, which are removed after the study.
     pub(super) made: &'a mut Vec<std::sync::Arc<dyn Database>>,
-    pub(super) on_finding: &'a mut dyn FnMut(Finding),
+    pub(super) on_finding: &'a mut (dyn FnMut(Finding) + Send),
 }
 
 impl Subject<'_> {

@@ -1,5 +1,7 @@
 //! `annals bench`: the store beside the raw driver.
 
+use tokio::sync::{mpsc, oneshot};
+
 use super::{Context, Exit, Failure, interrupt};
 use crate::bench::{Figures, Finding, Plan, Report, Task, run as measure};
 
@@ -34,14 +36,34 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         grown_millions: args.grown.into(),
         snapshot_seconds: args.seconds.into(),
     };
-    let mut printer = Printer { context, headed: None, printed: Ok(()) };
-    let measured = measure(&args.url, &plan, interrupt(), |report| printer.add(&report));
+    let (sender, mut reports) = mpsc::unbounded_channel();
+    let (printing, unprintable) = oneshot::channel::<()>();
+    let stop = async {
+        tokio::select! {
+            () = interrupt() => {}
+            _ = unprintable => {}
+        }
+    };
+    let measured = measure(&args.url, &plan, stop, move |report| {
+        // Where nobody takes reports any more, the measuring is stopped.
+        let _ = sender.send(report);
+    });
+    let printed = async move {
+        let _printing = printing;
+        let mut printer = Printer { context, headed: None };
+        while let Some(report) = reports.recv().await {
+            printer.print(&report)?;
+        }
+        Ok::<(), Failure>(())
+    };
     let complete = tokio::select! {
-        measured = measured => measured?,
+        (complete, printed) = async { tokio::join!(measured, printed) } => {
+            printed?;
+            complete?
+        }
         // Who gives Ctrl-C twice does not want to wait for the removal of databases.
         () = async { interrupt().await; interrupt().await } => return Err(Failure::interrupted()),
     };
-    printer.printed?;
     if complete { Ok(()) } else { Err(Failure::new(Exit::Interrupted, "interrupted: the databases are removed")) }
 }
 
@@ -50,16 +72,9 @@ struct Printer<'a> {
     context: &'a Context,
     /// Which kind of figures the last heading was for.
     headed: Option<&'static str>,
-    printed: Result<(), Failure>,
 }
 
 impl Printer<'_> {
-    fn add(&mut self, report: &Report) {
-        if self.printed.is_ok() {
-            self.printed = self.print(report);
-        }
-    }
-
     fn print(&mut self, report: &Report) -> Result<(), Failure> {
         let mut output = self.context.output();
         if self.context.json {

@@ -77,6 +77,9 @@ impl Store {
         if query.is_unfiltered() {
             check_contiguous(lane, query, &page)?;
         }
+        if let Some(index) = self.inner.topic.lanes.iter().position(|known| *known == lane) {
+            self.inner.writers[index].observe(page.head);
+        }
         Ok(page)
     }
 
@@ -356,10 +359,7 @@ fn check_rows(rows: usize) -> Result<()> {
     if rows == 0 {
         return Err(Error::invalid("page", "it has no rows; a page has 1 to 10000"));
     }
-    if rows > limits::PAGE_ROWS {
-        return Err(Error::Limit { what: "rows of a page", limit: limits::PAGE_ROWS as u64, actual: rows as u64 });
-    }
-    Ok(())
+    limits::check("rows of a page", limits::PAGE_ROWS, rows)
 }
 
 /// Checks that an unfiltered page has no holes: not between its events, not before the first, and, where it is the last

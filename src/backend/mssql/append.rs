@@ -7,11 +7,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::convert::{MssqlRow, PARAMETERS, packed, renumbered};
-use super::insert::{self, EventRow};
+use super::insert;
 use super::pool::{Connection, Results};
-use crate::append::{Appended, Condition, ConditionItem};
-use crate::backend::decide::{Accepted, ChangeKind, CommandState, Decision, LaneState, decide};
-use crate::backend::request::{Request, unexamined};
+use crate::append::{Appended, ConditionItem};
+use crate::backend::decide::{ChangeKind, CommandState, LaneState, decide_batch};
+use crate::backend::event_row::EventRow;
+use crate::backend::request::{Asked, Request, unexamined};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position, Version};
@@ -66,30 +67,10 @@ pub(super) async fn decide_and_store(
 ) -> Result<Vec<Result<Appended>>> {
     connection.batch("append", &locking(lane)).await?;
     let (mut state, stored) = load(connection, lane, batch).await?;
-    let mut answers = Vec::with_capacity(batch.len());
-    let mut accepted: Vec<Accepted<'_>> = Vec::new();
-    for (request, stored) in batch.iter().zip(stored) {
-        let matched =
-            stored.or_else(|| request.condition.as_ref().and_then(|condition| first_match(&accepted, condition)));
-        answers.push(match decide(&mut state, request, matched) {
-            Err(error) => Err(error),
-            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
-            Ok(Decision::Accept(one)) => {
-                let outcome = one.outcome.clone();
-                accepted.push(one);
-                Ok(outcome)
-            }
-        });
-    }
+    let (answers, accepted) = decide_batch(&mut state, batch, stored);
     store_all(connection, "append", insert::accepted(lane, &accepted)).await?;
     connection.commit("append").await?;
     Ok(answers)
-}
-
-/// The first event that matches a condition, of those that earlier requests of the batch store.
-fn first_match(accepted: &[Accepted<'_>], condition: &Condition) -> Option<Position> {
-    let mut events = accepted.iter().flat_map(|one| &one.events).filter(|placed| placed.position > condition.after);
-    events.find(|placed| condition.matches(&placed.event.event_type, &placed.event.tags)).map(|placed| placed.position)
 }
 
 /// Loads what a batch asks about, and for each request the first stored event that matches its condition.
@@ -109,14 +90,7 @@ async fn load(
     let mut results = run_all(connection, "append", questions).await?;
 
     let head: HeadRow = decoded(&mut results)?.pop().ok_or(Error::Closed)?;
-    let mut state = LaneState {
-        lane,
-        head: head.head,
-        now: head.now(),
-        streams: HashMap::new(),
-        commands: HashMap::new(),
-        event_ids: HashMap::new(),
-    };
+    let mut state = LaneState::new(lane, head.head, head.now());
     for _ in asked.streams.chunks(IDS) {
         let rows: Vec<StreamStateRow> = decoded(&mut results)?;
         state.streams.extend(rows.into_iter().map(|row| (row.aggregate_id, row.state)));
@@ -159,34 +133,6 @@ fn parts<'a, 'b>(conditions: &'b [Unexamined<'a>]) -> Vec<&'b [Unexamined<'a>]> 
         parts.push(&conditions[from..]);
     }
     parts
-}
-
-/// What a batch asks about, each once.
-struct Asked<'a> {
-    streams: Vec<&'a str>,
-    events: Vec<Uuid>,
-    commands: Vec<Uuid>,
-}
-
-impl<'a> Asked<'a> {
-    fn of(batch: &'a [Arc<Request>]) -> Self {
-        let requests = || batch.iter().map(|request| &**request);
-        let streams = requests().flat_map(|request| &request.streams).map(|rule| rule.aggregate_id.as_str());
-        let events = requests().flat_map(|request| &request.events).filter(|event| event.id_given);
-        let commands = requests().filter_map(|request| request.command.as_ref());
-        Self {
-            streams: once(streams),
-            events: once(events.map(|event| event.event_id)),
-            commands: once(commands.map(|command| command.command_id)),
-        }
-    }
-}
-
-fn once<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut items: Vec<T> = items.collect();
-    items.sort_unstable();
-    items.dedup();
-    items
 }
 
 /// Adds to commands that were decided before the versions that their streams had then.
@@ -278,15 +224,11 @@ pub(super) async fn restore(connection: &mut Connection, lane: LaneId, events: &
         if event.aggregate_version == Version::new(1) {
             created.push((event.aggregate_id.as_str(), event.aggregate_type.as_str(), event.event_timestamp));
         }
-        let kind = match event.event_type.as_str() {
-            crate::marker::DELETED => ChangeKind::Delete,
-            crate::marker::UNDELETED => ChangeKind::Undelete,
-            crate::marker::REUSED => ChangeKind::Reuse(event.aggregate_version),
-            _ => continue,
-        };
-        changes.extend(insert::change(lane, &event.aggregate_id, kind, event.event_timestamp));
+        if let Some(kind) = ChangeKind::of_marker(event) {
+            changes.extend(insert::change(lane, &event.aggregate_id, kind, event.event_timestamp));
+        }
     }
-    let rows: Vec<EventRow<'_>> = events.iter().map(EventRow::restored).collect();
+    let rows: Vec<EventRow<'_>> = events.iter().map(EventRow::recorded).collect();
     let statements = insert::streams(lane, &created).into_iter().chain(changes).chain(insert::events(lane, &rows));
     store_all(connection, "restore", statements).await?;
     connection.commit("restore").await?;

@@ -254,6 +254,8 @@ pub(super) fn class(error: &DriverError, committing: bool) -> ErrorClass {
         return match error {
             DriverError::Protocol(text) if text.contains(NO_ENCRYPTION) => ErrorClass::Fatal,
             DriverError::Io { .. } | DriverError::Protocol(_) => gone,
+            // What the server has answered can't be told.
+            _ if committing => ErrorClass::Ambiguous,
             _ => ErrorClass::Fatal,
         };
     };

@@ -8,6 +8,7 @@ use super::convert::{CellRead, PARAMETERS};
 use super::insert::{self, INSERT_COMMANDS, INSERT_EVENTS, INSERT_TAGS, add_values};
 use super::pool::Connection;
 use crate::append::Appended;
+use crate::backend::event_row::Columns;
 use crate::backend::request::{Life, Request, StreamRule};
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position, Version};
@@ -101,7 +102,7 @@ fn rows(sql: &mut Sql, request: &Request) {
         let number = index + 1;
         let comma = if index == 0 { "" } else { ", " };
         sql.push(&format!("{comma}(@lane, @id, @type, @head + {number}, @version + {number}, @now"));
-        add_values(sql, insert::event_values(event));
+        add_values(sql, insert::event_values(&Columns::of(event)));
         sql.push(")");
     }
     sql.push(";\n");

@@ -6,10 +6,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::backend::decide::{Accepted, ChangeKind, Placed};
-use crate::backend::request::{CommandWrite, EventWrite};
-use crate::event::{Payload, RecordedEvent};
-use crate::json::{self, Json};
+use crate::backend::decide::{Accepted, ChangeKind};
+use crate::backend::event_row::{Columns, EventRow};
+use crate::backend::request::CommandWrite;
+use crate::json::Json;
 use crate::position::LaneId;
 use crate::sql::{Dialect, Sql, Statement, Value};
 
@@ -33,85 +33,24 @@ const SHOW: &str = "UPDATE {s}streams SET updated_at = ?, deleted_at = NULL, \
 pub(super) const INSERT_COMMANDS: &str = "INSERT INTO {s}commands (lane_id, command_id, command_type, aggregate_id, \
      aggregate_type, actor, source, data, request_hash, processed_at, first_position, last_position) VALUES ";
 
-/// Where an event stands.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    aggregate_id: &'a str,
-    aggregate_type: &'a str,
-    position: i64,
-    version: i64,
-    time: DateTime<Utc>,
-}
-
-/// An event's row: its place, what follows in the order of the columns, its tags.
-pub(super) struct EventRow<'a> {
-    place: Place<'a>,
-    values: [Value; 13],
-    tags: &'a [String],
-}
-
-impl<'a> EventRow<'a> {
-    pub(super) fn new(placed: &Placed<'a>, time: DateTime<Utc>) -> Self {
-        let event = placed.event;
-        let place = Place {
-            aggregate_id: &placed.stream.aggregate_id,
-            aggregate_type: &placed.stream.aggregate_type,
-            position: placed.position.get(),
-            version: placed.version.get(),
-            time,
-        };
-        Self { place, values: event_values(event), tags: &event.tags }
-    }
-
-    /// An event as it was elsewhere.
-    pub(super) fn restored(event: &'a RecordedEvent) -> Self {
-        let (content_type, data) = match &event.payload {
-            Payload::Json(json) => (None, json.clone()),
-            Payload::Bytes { content_type, bytes } => (Some(content_type.clone()), json::encode_bytes(bytes)),
-        };
-        let place = Place {
-            aggregate_id: &event.aggregate_id,
-            aggregate_type: &event.aggregate_type,
-            position: event.position.get(),
-            version: event.aggregate_version.get(),
-            time: event.event_timestamp,
-        };
-        let values = [
-            event.event_id.into(),
-            event.event_type.as_str().into(),
-            Value::I32(event.event_version),
-            Value::Text(event.actor.clone()),
-            event.actor_type.as_str().into(),
-            event.source.as_str().into(),
-            Value::Uuid(event.causation_id),
-            Value::Uuid(event.correlation_id),
-            document(Some(&data)),
-            document(event.metadata.as_ref()),
-            Value::Text(content_type),
-            Value::Text(json::tags(&event.tags)),
-            Value::Bytes(event.hash.map(Vec::from)),
-        ];
-        Self { place, values, tags: &event.tags }
-    }
-}
-
 /// The values of an event after its place: its id, type and version, actor, kind of actor, source, causation,
 /// correlation, data, metadata, content type, tags, hash.
-pub(super) fn event_values(event: &EventWrite) -> [Value; 13] {
+pub(super) fn event_values(event: &Columns<'_>) -> [Value; 13] {
+    let text = |text: Option<&str>| Value::Text(text.map(str::to_owned));
     [
         event.event_id.into(),
-        event.event_type.as_str().into(),
+        event.event_type.into(),
         Value::I32(event.event_version),
-        Value::Text(event.actor.clone()),
-        event.actor_type.as_str().into(),
-        event.source.as_str().into(),
+        text(event.actor),
+        event.actor_type.into(),
+        event.source.into(),
         Value::Uuid(event.causation_id),
         Value::Uuid(event.correlation_id),
         document(Some(&event.data)),
-        document(event.metadata.as_ref()),
-        Value::Text(event.content_type.clone()),
-        Value::Text(json::tags(&event.tags)),
-        Value::Bytes(Some(event.hash.to_vec())),
+        document(event.metadata),
+        text(event.content_type),
+        text(event.tag_list.as_deref()),
+        Value::Bytes(event.hash.map(Vec::from)),
     ]
 }
 
@@ -124,13 +63,13 @@ pub(super) fn command_values(command: &CommandWrite) -> [Value; 8] {
         Value::Text(command.aggregate_type.clone()),
         Value::Text(command.actor.clone()),
         Value::Text(command.source.map(|source| source.as_str().to_owned())),
-        document(command.data.as_ref()),
+        document(command.data.as_ref().map(Json::as_str)),
         Value::Bytes(Some(command.request_hash.to_vec())),
     ]
 }
 
-fn document(json: Option<&Json>) -> Value {
-    Value::Json(json.map(|json| json.as_str().to_owned()))
+fn document(json: Option<&str>) -> Value {
+    Value::Json(json.map(str::to_owned))
 }
 
 /// Adds values to a row, each with a comma before it.
@@ -169,11 +108,11 @@ pub(super) fn events(lane: LaneId, rows: &[EventRow<'_>]) -> Vec<Statement> {
             place.time.into(),
         ];
         sql.push(&format!("({}", lane.get()));
-        add_values(sql, first.into_iter().chain(row.values.iter().cloned()));
+        add_values(sql, first.into_iter().chain(event_values(&row.columns)));
         sql.push(")");
     });
     let tags: Vec<(&str, i64)> =
-        rows.iter().flat_map(|row| row.tags.iter().map(|tag| (tag.as_str(), row.place.position))).collect();
+        rows.iter().flat_map(|row| row.columns.tags.iter().map(|tag| (tag.as_str(), row.place.position))).collect();
     statements.extend(insert(&tags, INSERT_TAGS, |sql, (tag, position)| {
         sql.add(&format!("({}, ?, ?)", lane.get()), [(*tag).into(), (*position).into()]);
     }));
@@ -214,7 +153,7 @@ pub(super) fn accepted(lane: LaneId, accepted: &[Accepted<'_>]) -> Vec<Statement
     let mut statements = streams(lane, &created);
     statements.extend(changes().filter_map(|(one, now)| change(lane, &one.stream.aggregate_id, one.kind, now)));
     let rows: Vec<_> =
-        accepted.iter().flat_map(|one| one.events.iter().map(|placed| EventRow::new(placed, one.now))).collect();
+        accepted.iter().flat_map(|one| one.events.iter().map(|placed| EventRow::placed(placed, one.now))).collect();
     statements.extend(events(lane, &rows));
     let commands: Vec<_> = accepted.iter().filter_map(|one| one.command.map(|command| (command, one))).collect();
     statements.extend(insert(&commands, INSERT_COMMANDS, |sql, (command, one)| {

@@ -17,7 +17,7 @@ use crate::position::{LaneId, Position, Version};
 use crate::read::{Query, StreamFilter};
 use crate::snapshot::{NewSnapshot, SnapshotQuery};
 use crate::sql::{Dialect, Statement, statements};
-use crate::{Append, Command, Expected, Json, JsonFilter, NewEvent, Stream, encode, limits};
+use crate::{Append, Command, Expected, Json, JsonFilter, NewEvent, Stream, encode};
 
 const MSSQL: Dialect = Dialect::Mssql;
 const LANE: LaneId = LaneId::new(1);
@@ -42,7 +42,7 @@ fn requests() -> Vec<Request> {
         .into_iter()
         .map(|expected| Append::new().to(stream(), expected, few.clone()))
         .chain([Append::new().to(stream(), Expected::Any, [full]).command(command)])
-        .map(|append| encode::append(append, limits::EVENT_BYTES).unwrap())
+        .map(|append| encode::append(append).unwrap())
         .collect()
 }
 
@@ -168,7 +168,7 @@ fn a_call_stores_a_hundred_events() {
     let request = |number: usize| {
         let stream = Stream::new("cart", format!("cart-{}", number % 10)).unwrap();
         let append = Append::new().to(stream, Expected::Any, [NewEvent::json("Added", &number).unwrap()]);
-        encode::append(append, limits::EVENT_BYTES).unwrap()
+        encode::append(append).unwrap()
     };
     for events in [1, 100, 101, 256] {
         let requests: Vec<Request> = (0..events).map(request).collect();

@@ -225,7 +225,8 @@ impl Pool {
             // A caller that is gone needs no answer.
             let _ = answer.send(attempts(times, operation, &pool, limit, first, &arguments, work).await);
         });
-        let lost = |_| Error::backend("mssql", operation, ErrorClass::Fatal, "the task of the operation ended early");
+        let lost =
+            |_| Error::backend("mssql", operation, ErrorClass::Ambiguous, "the task of the operation ended early");
         outcome.await.map_err(lost)?
     }
 

@@ -12,10 +12,8 @@ use super::convert::{self, JsonText, Stage, classify};
 use super::pool::{Lease, Pool};
 use super::rows::Rows;
 use crate::append::Appended;
-use crate::backend::decide::{Accepted, CommandState, Decision, LaneState, StreamState, decide};
-use crate::backend::request::unexamined;
-use crate::backend::request::{EventWrite, Life, Request, StreamRule};
-use crate::backend::suppose::first_match;
+use crate::backend::decide::{CommandState, LaneState, StreamState, decide_batch};
+use crate::backend::request::{Asked, EventWrite, Life, Request, StreamRule, unexamined};
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json;
@@ -215,20 +213,10 @@ async fn decide_and_store(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]
     let connection = lease.connection();
     let mut state = load(connection, lane, batch).await?;
     let stored = first_matches(connection, lane, batch).await?;
-    let (mut rows, mut answers, mut accepted_events) = (Rows::default(), Vec::with_capacity(batch.len()), Vec::new());
-    for (request, stored) in batch.iter().zip(stored) {
-        let accepted = || request.condition.as_ref().and_then(|condition| first_match(condition, &accepted_events));
-        let matched = stored.or_else(accepted);
-        answers.push(match decide(&mut state, request, matched) {
-            Err(error) => Err(error),
-            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
-            Ok(Decision::Accept(accepted)) => {
-                rows.accept(&accepted);
-                let Accepted { events, outcome, .. } = accepted;
-                accepted_events.extend(events.into_iter().map(|placed| (placed.position, placed.event)));
-                Ok(outcome)
-            }
-        });
+    let (answers, accepted) = decide_batch(&mut state, batch, stored);
+    let mut rows = Rows::default();
+    for accepted in &accepted {
+        rows.accept(accepted);
     }
     if rows.is_empty() {
         finish(lease, "append", "ROLLBACK", Stage::Work).await?;
@@ -279,32 +267,16 @@ async fn load(connection: &mut PgConnection, lane: LaneId, batch: &[Arc<Request>
         let reason = format!("lane {lane} does not exist: was the topic created in another database or schema?");
         return Err(Error::backend("postgres", "append", ErrorClass::Fatal, reason));
     };
-    let mut state = LaneState {
-        lane,
-        head: head.head,
-        now: head.now(),
-        streams: HashMap::new(),
-        commands: HashMap::new(),
-        event_ids: HashMap::new(),
-    };
-    let mut streams: Vec<&str> =
-        batch.iter().flat_map(|request| &request.streams).map(|rule| rule.aggregate_id.as_str()).collect();
-    streams.sort_unstable();
-    streams.dedup();
-    state.streams = load_streams(connection, lane, &streams).await?;
-    let given = batch.iter().flat_map(|request| &request.events).filter(|event| event.id_given);
-    let given: Vec<Uuid> = given.map(|event| event.event_id).collect();
-    if !given.is_empty() {
-        let query = sqlx::query(EVENT_PLACES).bind(lane.get()).bind(given);
+    let mut state = LaneState::new(lane, head.head, head.now());
+    let asked = Asked::of(batch);
+    state.streams = load_streams(connection, lane, &asked.streams).await?;
+    if !asked.events.is_empty() {
+        let query = sqlx::query(EVENT_PLACES).bind(lane.get()).bind(asked.events);
         let found: Vec<EventPlaceRow> = convert::rows(connection, "append", query).await?;
         state.event_ids = found.into_iter().map(|row| (row.event_id, row.position)).collect();
     }
-    let mut commands: Vec<Uuid> =
-        batch.iter().filter_map(|request| request.command.as_ref()).map(|command| command.command_id).collect();
-    commands.sort_unstable();
-    commands.dedup();
-    if !commands.is_empty() {
-        state.commands = load_commands(connection, lane, commands).await?;
+    if !asked.commands.is_empty() {
+        state.commands = load_commands(connection, lane, asked.commands).await?;
     }
     Ok(state)
 }

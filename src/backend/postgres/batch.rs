@@ -7,9 +7,10 @@ use sqlx::postgres::PgBindIterExt;
 
 use super::convert::{Bound, Stage, classify};
 use super::pool::Pool;
-use super::rows::{EventRow, Rows};
+use super::rows::Rows;
 use crate::append::{Appended, ConditionItem};
 use crate::backend::Request;
+use crate::backend::event_row::EventRow;
 use crate::backend::suppose::Supposed;
 use crate::error::{Error, ErrorClass, Result};
 use crate::position::{LaneId, Position, Version};
@@ -75,7 +76,7 @@ fn bind<'q>(lane: LaneId, supposed: &Supposed<'_>, rows: &Rows<'_>) -> Bound<'q>
     let streams = || supposed.streams.iter();
     let indexes: HashMap<&str, (i32, Version)> =
         (1..).zip(streams()).map(|(number, stream)| (&*stream.rule.aggregate_id, (number, stream.base()))).collect();
-    let place = |row: &EventRow<'_>| indexes.get(row.aggregate_id).copied().unwrap_or_default();
+    let place = |row: &EventRow<'_>| indexes.get(row.place.aggregate_id).copied().unwrap_or_default();
     let mut written = vec![false; supposed.streams.len()];
     for row in &rows.events {
         written[usize::try_from(place(row).0 - 1).unwrap_or_default()] = true;
@@ -94,7 +95,7 @@ fn bind<'q>(lane: LaneId, supposed: &Supposed<'_>, rows: &Rows<'_>) -> Bound<'q>
     let events = || (!rows.events.is_empty()).then(|| rows.events.iter());
     let query = query
         .bind(events().map(|rows| rows.map(|row| place(row).0).bind_iter()))
-        .bind(events().map(|rows| rows.map(|row| row.version - place(row).1.get()).bind_iter()));
+        .bind(events().map(|rows| rows.map(|row| row.place.version - place(row).1.get()).bind_iter()));
     rows.bind_events(query)
 }
 

@@ -186,6 +186,12 @@ pub(super) fn classify(operation: &'static str, stage: Stage, error: sqlx::Error
     let sqlx::Error::Database(refusal) = &error else {
         let class = match &error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => lost,
+            // The server has answered, and what, can't be told.
+            sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::RowNotFound
+                if stage == Stage::Commit =>
+            {
+                lost
+            }
             _ => ErrorClass::Fatal,
         };
         return Error::backend("postgres", operation, class, flat(&error));

@@ -1,17 +1,14 @@
 //! The rows of an append, stored by one statement, whatever their number.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgBindIterExt, PgConnection};
-use uuid::Uuid;
 
 use super::convert::{Bound, JsonText, Stage, classify};
-use crate::backend::decide::{Accepted, ChangeKind, Placed};
+use crate::backend::decide::{Accepted, ChangeKind};
+use crate::backend::event_row::EventRow;
 use crate::backend::request::CommandWrite;
 use crate::error::Result;
-use crate::event::{Payload, RecordedEvent, marker};
-use crate::json::{self, Json};
+use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
 
 /// `$1` is the lane. The rest are arrays, one a column: `$2` to `$7` new streams, `$8` and `$9` tags, `$10` to `$20`
@@ -62,90 +59,10 @@ struct StreamRow<'a> {
 }
 
 #[derive(Debug)]
-pub(super) struct EventRow<'a> {
-    position: i64,
-    event_id: Uuid,
-    pub(super) aggregate_id: &'a str,
-    aggregate_type: &'a str,
-    pub(super) version: i64,
-    event_type: &'a str,
-    event_version: i32,
-    time: DateTime<Utc>,
-    actor: Option<&'a str>,
-    actor_type: &'static str,
-    source: &'static str,
-    causation_id: Option<Uuid>,
-    correlation_id: Option<Uuid>,
-    data: Cow<'a, str>,
-    metadata: Option<&'a str>,
-    content_type: Option<&'a str>,
-    tags: &'a [String],
-    tag_list: Option<String>,
-    hash: Option<[u8; 32]>,
-}
-
-#[derive(Debug)]
 struct CommandRow<'a> {
     command: &'a CommandWrite,
     time: DateTime<Utc>,
     positions: Option<(Position, Position)>,
-}
-
-impl<'a> EventRow<'a> {
-    fn placed(placed: &Placed<'a>, time: DateTime<Utc>) -> Self {
-        let event = placed.event;
-        Self {
-            position: placed.position.get(),
-            event_id: event.event_id,
-            aggregate_id: &placed.stream.aggregate_id,
-            aggregate_type: &placed.stream.aggregate_type,
-            version: placed.version.get(),
-            event_type: &event.event_type,
-            event_version: event.event_version,
-            time,
-            actor: event.actor.as_deref(),
-            actor_type: event.actor_type.as_str(),
-            source: event.source.as_str(),
-            causation_id: event.causation_id,
-            correlation_id: event.correlation_id,
-            data: Cow::Borrowed(event.data.as_str()),
-            metadata: event.metadata.as_ref().map(Json::as_str),
-            content_type: event.content_type.as_deref(),
-            tags: &event.tags,
-            tag_list: json::tags(&event.tags),
-            hash: Some(event.hash),
-        }
-    }
-
-    fn recorded(event: &'a RecordedEvent) -> Self {
-        let (content_type, data) = match &event.payload {
-            Payload::Json(json) => (None, Cow::Borrowed(json.as_str())),
-            Payload::Bytes { content_type, bytes } => {
-                (Some(content_type.as_str()), Cow::Owned(json::encode_bytes(bytes).as_str().to_owned()))
-            }
-        };
-        Self {
-            position: event.position.get(),
-            event_id: event.event_id,
-            aggregate_id: &event.aggregate_id,
-            aggregate_type: &event.aggregate_type,
-            version: event.aggregate_version.get(),
-            event_type: &event.event_type,
-            event_version: event.event_version,
-            time: event.event_timestamp,
-            actor: event.actor.as_deref(),
-            actor_type: event.actor_type.as_str(),
-            source: event.source.as_str(),
-            causation_id: event.causation_id,
-            correlation_id: event.correlation_id,
-            data,
-            metadata: event.metadata.as_ref().map(Json::as_str),
-            content_type,
-            tags: &event.tags,
-            tag_list: json::tags(&event.tags),
-            hash: event.hash,
-        }
-    }
 }
 
 impl<'a> Rows<'a> {
@@ -158,12 +75,7 @@ impl<'a> Rows<'a> {
         let now = accepted.now;
         for change in &accepted.streams {
             let (id, aggregate_type) = (&change.stream.aggregate_id, &change.stream.aggregate_type);
-            match change.kind {
-                ChangeKind::Create => self.create(id, aggregate_type, now),
-                ChangeKind::Delete => self.change(id, aggregate_type, now, Some(now), None),
-                ChangeKind::Undelete => self.change(id, aggregate_type, now, None, None),
-                ChangeKind::Reuse(first) => self.change(id, aggregate_type, now, None, Some(first.get())),
-            }
+            self.change_to(change.kind, id, aggregate_type, now);
         }
         self.events.extend(accepted.events.iter().map(|placed| EventRow::placed(placed, now)));
         let positions = accepted.outcome.positions;
@@ -176,13 +88,19 @@ impl<'a> Rows<'a> {
         if event.aggregate_version.get() == 1 {
             self.create(id, aggregate_type, time);
         }
-        match event.event_type.as_str() {
-            marker::DELETED => self.change(id, aggregate_type, time, Some(time), None),
-            marker::UNDELETED => self.change(id, aggregate_type, time, None, None),
-            marker::REUSED => self.change(id, aggregate_type, time, None, Some(event.aggregate_version.get())),
-            _ => {}
+        if let Some(kind) = ChangeKind::of_marker(event) {
+            self.change_to(kind, id, aggregate_type, time);
         }
         self.events.push(EventRow::recorded(event));
+    }
+
+    fn change_to(&mut self, kind: ChangeKind, id: &'a str, aggregate_type: &'a str, time: DateTime<Utc>) {
+        match kind {
+            ChangeKind::Create => self.create(id, aggregate_type, time),
+            ChangeKind::Delete => self.change(id, aggregate_type, time, Some(time), None),
+            ChangeKind::Undelete => self.change(id, aggregate_type, time, None, None),
+            ChangeKind::Reuse(first) => self.change(id, aggregate_type, time, None, Some(first.get())),
+        }
     }
 
     fn create(&mut self, id: &'a str, aggregate_type: &'a str, time: DateTime<Utc>) {
@@ -248,17 +166,18 @@ impl<'a> Rows<'a> {
         let query = self.bind_tags(query, 0);
         let query = self.bind_commands(query, 0).bind(commands().map(|row| row.time).bind_iter());
         let query = query
-            .bind(events().map(|row| row.position).bind_iter())
-            .bind(events().map(|row| row.aggregate_id).bind_iter())
-            .bind(events().map(|row| row.aggregate_type).bind_iter())
-            .bind(events().map(|row| row.version).bind_iter())
-            .bind(events().map(|row| row.time).bind_iter());
+            .bind(events().map(|row| row.place.position).bind_iter())
+            .bind(events().map(|row| row.place.aggregate_id).bind_iter())
+            .bind(events().map(|row| row.place.aggregate_type).bind_iter())
+            .bind(events().map(|row| row.place.version).bind_iter())
+            .bind(events().map(|row| row.place.time).bind_iter());
         self.bind_events(query)
     }
 
     /// Binds tags and the positions of their events after `head`; nulls where there are none.
     pub(super) fn bind_tags<'q>(&self, query: Bound<'q>, head: i64) -> Bound<'q> {
-        let tags = || self.events.iter().flat_map(|row| row.tags.iter().map(|tag| (tag.as_str(), row.position)));
+        let tags =
+            || self.events.iter().flat_map(|row| row.columns.tags.iter().map(|tag| (tag.as_str(), row.place.position)));
         let any = tags().next().is_some();
         query
             .bind(any.then(|| tags().map(|(tag, _)| tag).bind_iter()))
@@ -289,7 +208,7 @@ impl<'a> Rows<'a> {
 
     /// Binds what of the events does not depend on what the lane holds; nulls where there are none.
     pub(super) fn bind_events<'q>(&self, query: Bound<'q>) -> Bound<'q> {
-        let events = || (!self.events.is_empty()).then(|| self.events.iter());
+        let events = || (!self.events.is_empty()).then(|| self.events.iter().map(|row| &row.columns));
         query
             .bind(events().map(|rows| rows.map(|row| row.event_id).bind_iter()))
             .bind(events().map(|rows| rows.map(|row| row.event_type).bind_iter()))

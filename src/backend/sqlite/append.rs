@@ -1,18 +1,19 @@
 //! The append transaction: under the database's write lock, load, decide, store.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
 use super::convert::{classify, run};
 use crate::append::Appended;
-use crate::backend::decide::{Accepted, ChangeKind, CommandState, Decision, LaneState, Placed, decide};
-use crate::backend::request::Request;
+use crate::backend::decide::{Accepted, ChangeKind, CommandState, LaneState, decide_batch};
+use crate::backend::event_row::EventRow;
+use crate::backend::request::{CommandWrite, Request};
 use crate::error::{Error, Result};
-use crate::event::{Payload, RecordedEvent};
-use crate::json;
-use crate::position::{LaneId, Position};
+use crate::event::{RecordedEvent, Source};
+use crate::json::Json;
+use crate::position::{LaneId, Position, Version};
 use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
 use crate::sql::{Dialect, statements};
 
@@ -47,40 +48,26 @@ pub(super) fn decide_and_store(
     batch: &[Arc<Request>],
 ) -> Result<Vec<Result<Appended>>> {
     let mut state = load(connection, lane, batch)?;
-    let mut answers = Vec::with_capacity(batch.len());
-    for request in batch {
-        let matched = match request.unexamined() {
-            Some((items, after)) => {
-                let found: Vec<MatchRow> =
-                    run(connection, &statements::first_matches(SQLITE, lane, [(0, items, after)]))?;
-                found.first().map(|row| row.position)
-            }
-            None => request.examined.matched,
-        };
-        answers.push(match decide(&mut state, request, matched) {
-            Err(error) => Err(error),
-            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
-            Ok(Decision::Accept(accepted)) => {
-                store(connection, lane, &accepted)?;
-                Ok(accepted.outcome)
-            }
-        });
+    let stored = batch.iter().map(|request| first_match(connection, lane, request)).collect::<Result<Vec<_>>>()?;
+    let (answers, accepted) = decide_batch(&mut state, batch, stored);
+    for accepted in &accepted {
+        store(connection, lane, accepted)?;
     }
     Ok(answers)
+}
+
+/// Returns the first stored event that matches a request's condition.
+fn first_match(connection: &Connection, lane: LaneId, request: &Request) -> Result<Option<Position>> {
+    let Some((items, after)) = request.unexamined() else { return Ok(request.examined.matched) };
+    let found: Vec<MatchRow> = run(connection, &statements::first_matches(SQLITE, lane, [(0, items, after)]))?;
+    Ok(found.first().map(|row| row.position))
 }
 
 /// Loads what the batch asks about, each by its key.
 fn load(connection: &Connection, lane: LaneId, batch: &[Arc<Request>]) -> Result<LaneState> {
     let head: Vec<HeadRow> = run(connection, &statements::head_and_clock(SQLITE, lane))?;
     let head = head.first().ok_or(Error::Closed)?;
-    let mut state = LaneState {
-        lane,
-        head: head.head,
-        now: head.now(),
-        streams: HashMap::new(),
-        commands: HashMap::new(),
-        event_ids: HashMap::new(),
-    };
+    let mut state = LaneState::new(lane, head.head, head.now());
     for request in batch {
         for rule in &request.streams {
             if !state.streams.contains_key(&rule.aggregate_id) {
@@ -113,83 +100,91 @@ fn load(connection: &Connection, lane: LaneId, batch: &[Arc<Request>]) -> Result
 
 /// Stores what was accepted.
 fn store(connection: &Connection, lane: LaneId, accepted: &Accepted<'_>) -> Result<()> {
+    let rows = Rows { connection, operation: "append", lane: lane.get() };
     let now = accepted.now.timestamp_micros();
-    let execute = |sql: &str, params: &[&dyn rusqlite::ToSql]| -> Result<()> {
-        let mut statement = connection.prepare_cached(sql).map_err(|error| classify("append", error))?;
-        statement.execute(params).map(drop).map_err(|error| classify("append", error))
-    };
     for change in &accepted.streams {
-        let (lane, id) = (lane.get(), &change.stream.aggregate_id);
-        match change.kind {
-            ChangeKind::Create => execute(INSERT_STREAM, params![lane, id, change.stream.aggregate_type, now])?,
-            ChangeKind::Delete => execute(UPDATE_STREAM, params![lane, id, now, now, None::<i64>])?,
-            ChangeKind::Undelete => execute(UPDATE_STREAM, params![lane, id, now, None::<i64>, None::<i64>])?,
-            ChangeKind::Reuse(first) => execute(UPDATE_STREAM, params![lane, id, now, None::<i64>, first.get()])?,
-        }
+        rows.change(&change.stream.aggregate_id, &change.stream.aggregate_type, change.kind, now)?;
     }
     for placed in &accepted.events {
-        insert_event(&execute, lane, placed, now)?;
+        rows.event(&EventRow::placed(placed, accepted.now))?;
     }
-    if let Some(command) = accepted.command {
-        let positions = accepted.outcome.positions;
-        execute(
-            INSERT_COMMAND,
-            params![
-                lane.get(),
-                command.command_id.as_bytes(),
-                command.command_type,
-                command.aggregate_id,
-                command.aggregate_type,
-                now,
-                command.actor,
-                command.source.map(crate::event::Source::as_str),
-                command.data.as_ref().map(json::Json::as_str),
-                command.request_hash,
-                positions.map(|(first, _)| first.get()),
-                positions.map(|(_, last)| last.get()),
-            ],
-        )?;
-    }
-    Ok(())
+    let positions = accepted.outcome.positions;
+    accepted.command.map_or(Ok(()), |command| rows.command(command, now, positions))
 }
 
-fn insert_event(
-    execute: &impl Fn(&str, &[&dyn rusqlite::ToSql]) -> Result<()>,
-    lane: LaneId,
-    placed: &Placed<'_>,
-    now: i64,
-) -> Result<()> {
-    let event = placed.event;
-    execute(
-        INSERT_EVENT,
-        params![
-            lane.get(),
-            placed.position.get(),
+/// Stores the rows of a lane, each with a prepared statement.
+struct Rows<'c> {
+    connection: &'c Connection,
+    operation: &'static str,
+    lane: i64,
+}
+
+impl Rows<'_> {
+    fn execute(&self, sql: &str, params: &[&dyn rusqlite::ToSql]) -> Result<()> {
+        let run = || self.connection.prepare_cached(sql)?.execute(params);
+        run().map(drop).map_err(|error| classify(self.operation, error))
+    }
+
+    /// Stores what happens to a stream at a time.
+    fn change(&self, id: &str, aggregate_type: &str, kind: ChangeKind, now: i64) -> Result<()> {
+        let (deleted, first) = match kind {
+            ChangeKind::Create => return self.execute(INSERT_STREAM, params![self.lane, id, aggregate_type, now]),
+            ChangeKind::Delete => (Some(now), None),
+            ChangeKind::Undelete => (None, None),
+            ChangeKind::Reuse(first) => (None, Some(first.get())),
+        };
+        self.execute(UPDATE_STREAM, params![self.lane, id, now, deleted, first])
+    }
+
+    fn event(&self, row: &EventRow<'_>) -> Result<()> {
+        let (place, event) = (&row.place, &row.columns);
+        let values = params![
+            self.lane,
+            place.position,
             event.event_id.as_bytes(),
-            placed.stream.aggregate_id,
-            placed.stream.aggregate_type,
-            placed.version.get(),
+            place.aggregate_id,
+            place.aggregate_type,
+            place.version,
             event.event_type,
             event.event_version,
-            now,
+            place.time.timestamp_micros(),
             event.actor,
-            event.actor_type.as_str(),
-            event.source.as_str(),
-            event.causation_id.as_ref().map(uuid::Uuid::as_bytes),
-            event.correlation_id.as_ref().map(uuid::Uuid::as_bytes),
-            event.data.as_str(),
-            event.metadata.as_ref().map(json::Json::as_str),
+            event.actor_type,
+            event.source,
+            event.causation_id.as_ref().map(Uuid::as_bytes),
+            event.correlation_id.as_ref().map(Uuid::as_bytes),
+            &*event.data,
+            event.metadata,
             event.content_type,
-            json::tags(&event.tags),
+            event.tag_list,
             event.hash,
-        ],
-    )?;
-    event.tags.iter().try_for_each(|tag| execute(INSERT_TAG, params![lane.get(), tag, placed.position.get()]))
+        ];
+        self.execute(INSERT_EVENT, values)?;
+        event.tags.iter().try_for_each(|tag| self.execute(INSERT_TAG, params![self.lane, tag, place.position]))
+    }
+
+    fn command(&self, command: &CommandWrite, now: i64, positions: Option<(Position, Position)>) -> Result<()> {
+        let values = params![
+            self.lane,
+            command.command_id.as_bytes(),
+            command.command_type,
+            command.aggregate_id,
+            command.aggregate_type,
+            now,
+            command.actor,
+            command.source.map(Source::as_str),
+            command.data.as_ref().map(Json::as_str),
+            command.request_hash,
+            positions.map(|(first, _)| first.get()),
+            positions.map(|(_, last)| last.get()),
+        ];
+        self.execute(INSERT_COMMAND, values)
+    }
 }
 
 /// Adds the lanes of a topic.
 pub(super) fn create_topic(connection: &Connection, name: &str, partitions: u16) -> Result<()> {
-    let incarnation = uuid::Uuid::new_v4();
+    let incarnation = Uuid::new_v4();
     for partition in 0..partitions {
         connection
             .execute(
@@ -204,7 +199,7 @@ pub(super) fn create_topic(connection: &Connection, name: &str, partitions: u16)
 
 /// Stores events as they were elsewhere.
 pub(super) fn restore(connection: &Connection, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
-    let failed = |error| classify("restore", error);
+    let rows = Rows { connection, operation: "restore", lane: lane.get() };
     let head: Vec<i64> = run(connection, &statements::head(SQLITE, lane))?;
     let mut head = Position::new(head.first().copied().unwrap_or_default());
     for event in events {
@@ -212,58 +207,11 @@ pub(super) fn restore(connection: &Connection, lane: LaneId, events: &[RecordedE
             return Err(Error::Gap { lane: lane.get(), expected: head.next(), found: event.position });
         }
         head = event.position;
-        let time = event.event_timestamp.timestamp_micros();
-        if event.aggregate_version.get() == 1 {
-            let id = &event.aggregate_id;
-            let mut insert = connection.prepare_cached(INSERT_STREAM).map_err(failed)?;
-            insert.execute(params![lane.get(), id, event.aggregate_type, time]).map_err(failed)?;
+        let created = (event.aggregate_version == Version::new(1)).then_some(ChangeKind::Create);
+        for kind in created.into_iter().chain(ChangeKind::of_marker(event)) {
+            rows.change(&event.aggregate_id, &event.aggregate_type, kind, event.event_timestamp.timestamp_micros())?;
         }
-        let change = match event.event_type.as_str() {
-            crate::marker::DELETED => Some((Some(time), None)),
-            crate::marker::UNDELETED => Some((None, None)),
-            crate::marker::REUSED => Some((None, Some(event.aggregate_version.get()))),
-            _ => None,
-        };
-        if let Some((deleted, first)) = change {
-            let mut update = connection.prepare_cached(UPDATE_STREAM).map_err(failed)?;
-            update.execute(params![lane.get(), event.aggregate_id, time, deleted, first]).map_err(failed)?;
-        }
-        let encoded;
-        let (content_type, data) = match &event.payload {
-            Payload::Json(json) => (None, json),
-            Payload::Bytes { content_type, bytes } => {
-                encoded = json::encode_bytes(bytes);
-                (Some(content_type), &encoded)
-            }
-        };
-        let mut insert = connection.prepare_cached(INSERT_EVENT).map_err(failed)?;
-        insert
-            .execute(params![
-                lane.get(),
-                event.position.get(),
-                event.event_id.as_bytes(),
-                event.aggregate_id,
-                event.aggregate_type,
-                event.aggregate_version.get(),
-                event.event_type,
-                event.event_version,
-                time,
-                event.actor,
-                event.actor_type.as_str(),
-                event.source.as_str(),
-                event.causation_id.as_ref().map(uuid::Uuid::as_bytes),
-                event.correlation_id.as_ref().map(uuid::Uuid::as_bytes),
-                data.as_str(),
-                event.metadata.as_ref().map(json::Json::as_str),
-                content_type,
-                json::tags(&event.tags),
-                event.hash,
-            ])
-            .map_err(failed)?;
-        for tag in &event.tags {
-            let mut insert = connection.prepare_cached(INSERT_TAG).map_err(failed)?;
-            insert.execute(params![lane.get(), tag, event.position.get()]).map_err(failed)?;
-        }
+        rows.event(&EventRow::recorded(event))?;
     }
     Ok(head)
 }

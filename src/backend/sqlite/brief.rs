@@ -19,8 +19,18 @@ const LIMIT: Duration = Duration::from_micros(300);
 const CHECKPOINT_PAGES: c_int = 4_000;
 
 thread_local! {
-    /// Whether a commit of this thread leaves the copying of the WAL to a later one, and whether it has.
-    static PUT_OFF: Cell<Option<bool>> = const { Cell::new(None) };
+    static DEFERRAL: Cell<Deferral> = const { Cell::new(Deferral::Off) };
+}
+
+/// Whether the commits of a thread leave checkpoints to a later commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Deferral {
+    /// They do not.
+    Off,
+    /// They do, and none was due so far.
+    On,
+    /// They do, and one is due.
+    Due,
 }
 
 /// How long some kind of work has lately taken.
@@ -54,42 +64,42 @@ impl Pace {
     }
 }
 
-/// Whether the WAL waits to be copied into the file.
+/// Whether a checkpoint is due, which copies the WAL into the file.
 #[derive(Debug, Default)]
-pub(super) struct LongWal(AtomicBool);
+pub(super) struct WalCheckpoint(AtomicBool);
 
-impl LongWal {
-    /// Returns whether the next commit is to copy the WAL.
-    pub(super) fn waits(&self) -> bool {
+impl WalCheckpoint {
+    /// Returns whether the next commit is to make a checkpoint.
+    pub(super) fn is_due(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Commits, and copies the WAL if it is long.
-    pub(super) fn copied<T>(&self, commit: impl FnOnce() -> T) -> T {
+    /// Commits, and makes a checkpoint if the WAL is long.
+    pub(super) fn checkpointing<T>(&self, commit: impl FnOnce() -> T) -> T {
         let done = commit();
         self.0.store(false, Ordering::Relaxed);
         done
     }
 
-    /// Commits, and leaves the WAL to the next commit if it is long.
-    pub(super) fn put_off<T>(&self, commit: impl FnOnce() -> T) -> T {
-        PUT_OFF.set(Some(false));
+    /// Commits, and leaves the checkpoint to the next commit if the WAL is long.
+    pub(super) fn deferring<T>(&self, commit: impl FnOnce() -> T) -> T {
+        DEFERRAL.set(Deferral::On);
         let done = commit();
-        if PUT_OFF.take() == Some(true) {
+        if DEFERRAL.replace(Deferral::Off) == Deferral::Due {
             self.0.store(true, Ordering::Relaxed);
         }
         done
     }
 }
 
-/// Makes the commits of a connection copy the WAL into the file once it is long.
-pub(super) fn copy_long_wals(connection: &Connection) {
+/// Makes the commits of a connection copy the WAL into the file once it is long, or defer that.
+pub(super) fn checkpoint_long_wals(connection: &Connection) {
     connection.wal_hook(Some(|wal: &Wal, pages| {
         if pages >= CHECKPOINT_PAGES {
-            match PUT_OFF.get() {
-                Some(_) => PUT_OFF.set(Some(true)),
+            match DEFERRAL.get() {
                 // A reader may be in the way; the next commit tries again.
-                None => drop(wal.checkpoint()),
+                Deferral::Off => drop(wal.checkpoint()),
+                Deferral::On | Deferral::Due => DEFERRAL.set(Deferral::Due),
             }
         }
         Ok(())
@@ -119,19 +129,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = Connection::open(folder.path().join("log.db")).unwrap();
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; CREATE TABLE t (a)").unwrap();
-        copy_long_wals(&connection);
+        checkpoint_long_wals(&connection);
         let copied = || -> (i64, i64) {
             connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| Ok((row.get(1)?, row.get(2)?))).unwrap()
         };
-        let wal = LongWal::default();
+        let wal = WalCheckpoint::default();
         let size = 4096 * i64::from(CHECKPOINT_PAGES);
-        wal.put_off(|| connection.execute("INSERT INTO t VALUES (1)", []).unwrap());
-        assert!(!wal.waits());
-        wal.put_off(|| connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [size]).unwrap());
-        assert!(wal.waits());
+        wal.deferring(|| connection.execute("INSERT INTO t VALUES (1)", []).unwrap());
+        assert!(!wal.is_due());
+        wal.deferring(|| connection.execute("INSERT INTO t VALUES (zeroblob(?1))", [size]).unwrap());
+        assert!(wal.is_due());
         assert_eq!(copied().1, 0, "pages that the brief commit copied");
-        wal.copied(|| connection.execute("INSERT INTO t VALUES (1)", []).unwrap());
-        assert!(!wal.waits());
+        wal.checkpointing(|| connection.execute("INSERT INTO t VALUES (1)", []).unwrap());
+        assert!(!wal.is_due());
         let (pages, done) = copied();
         assert_eq!(pages, done, "pages of the WAL, and those copied");
     }

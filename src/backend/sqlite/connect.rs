@@ -8,7 +8,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{Mutex as FairMutex, Semaphore};
 
-use super::brief::{self, LongWal, Pace};
+use super::brief::{self, Pace, WalCheckpoint};
 use super::convert::{classify, run};
 use crate::config::{Config, url_error};
 use crate::error::{Error, ErrorClass, Result};
@@ -29,7 +29,7 @@ pub(crate) struct Sqlite {
     writes: Pace,
     /// Of looking up rows.
     lookups: Arc<Pace>,
-    wal: LongWal,
+    wal: WalCheckpoint,
     readers: Arc<Readers>,
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Sqlite> {
         writer: Arc::new(FairMutex::new(Some(connection))),
         writes: Pace::new(),
         lookups: Arc::new(Pace::new()),
-        wal: LongWal::default(),
+        wal: WalCheckpoint::default(),
         readers: Arc::new(Readers {
             idle: Mutex::new(Vec::new()),
             permits: Arc::new(Semaphore::new(config.pool_max() as usize)),
@@ -114,7 +114,7 @@ fn options(config: &Config) -> Result<Options> {
 /// Opens the connection that writes.
 fn open_writer(options: &Options) -> Result<Connection> {
     let connection = open(options)?;
-    brief::copy_long_wals(&connection);
+    brief::checkpoint_long_wals(&connection);
     Ok(connection)
 }
 
@@ -164,14 +164,14 @@ impl Sqlite {
     }
 
     /// Runs a job in a transaction that holds the database's write lock from its start, on the thread that polls it.
-    pub(super) async fn transaction_in_place<T>(
+    pub(super) async fn blocking_transaction<T>(
         &self,
         operation: &'static str,
         job: impl FnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         let mut writer = self.writer.lock().await;
         let connection = writer.as_mut().ok_or(Error::Closed)?;
-        self.wal.copied(|| self.writes.timed(|| transact(connection, operation, job)))
+        self.wal.checkpointing(|| self.writes.timed(|| transact(connection, operation, job)))
     }
 
     /// Runs a job in such a transaction on the calling thread if nobody else writes and the last ones were brief; does
@@ -181,13 +181,13 @@ impl Sqlite {
         operation: &'static str,
         job: impl FnOnce(&Connection) -> Result<T>,
     ) -> Option<Result<T>> {
-        if !self.writes.is_brief() || self.wal.waits() {
+        if !self.writes.is_brief() || self.wal.is_due() {
             return None;
         }
         let mut writer = self.writer.try_lock().ok()?;
         let connection = writer.as_mut()?;
         connection.busy_timeout(Duration::ZERO).ok()?;
-        let outcome = self.wal.put_off(|| self.writes.timed(|| transact(connection, operation, job)));
+        let outcome = self.wal.deferring(|| self.writes.timed(|| transact(connection, operation, job)));
         let restored = connection.busy_timeout(self.options.busy);
         match (outcome, restored) {
             (Err(Error::Backend { class: ErrorClass::Retry, .. }), _) => None,

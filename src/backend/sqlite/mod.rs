@@ -40,7 +40,7 @@ impl Engine for Sqlite {
             .with_byte_order(true)
     }
 
-    fn commits_in_place(&self) -> bool {
+    fn commit_blocks(&self) -> bool {
         true
     }
 
@@ -73,7 +73,7 @@ impl Engine for Sqlite {
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
         let decide = |connection: &Connection| append::decide_and_store(connection, lane, batch);
-        self.transaction_in_place("append", decide).await
+        self.blocking_transaction("append", decide).await
     }
 
     fn commit_briefly(&self, lane: LaneId, request: &Arc<Request>) -> Option<Result<Result<Appended>>> {

@@ -166,5 +166,5 @@ fn request(entries: &[(u64, Entry)]) -> Append {
 /// Returns the hash that an event will have.
 fn content(entry: &Entry) -> Option<[u8; 32]> {
     let append = Append::new().to(entry.stream.clone(), Expected::Any, [entry.event.clone()]);
-    encode::append(append, usize::MAX).ok()?.events.first().map(|event| event.hash)
+    encode::append(append).ok()?.events.first().map(|event| event.hash)
 }

@@ -66,6 +66,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 /// Imports a file under a name of its own.
+#[cfg(feature = "sqlite")]
 pub(super) async fn import_file(store: &Store, file: &Path, name: &str) -> Result<Counts, Failure> {
     let file = file.to_string_lossy().into_owned();
     import(store, Args { file, restore: false, name: Some(name.to_owned()), batch: BATCH }).await

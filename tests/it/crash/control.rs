@@ -152,8 +152,8 @@ impl Backend for Control {
         self.inner.capabilities()
     }
 
-    fn commits_in_place(&self) -> bool {
-        self.inner.commits_in_place()
+    fn commit_blocks(&self) -> bool {
+        self.inner.commit_blocks()
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals::Store;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::book::Book;
+use super::child::PAUSE;
 use super::line::Line;
 use super::log::Verdict;
 use super::process::Process;
@@ -200,7 +201,11 @@ impl Cycles {
 async fn await_the_end_of_sessions(store: &Store) {
     let mut session = store.backend().session().await.unwrap();
     let sql = format!("SELECT 1 FROM pg_stat_activity WHERE application_name = '{CHILDREN}'");
-    while !session.query(&sql).await.unwrap().is_empty() {}
+    let end = Instant::now() + Duration::from_mins(1);
+    while !session.query(&sql).await.unwrap().is_empty() {
+        assert!(Instant::now() < end, "sessions of children that were killed a minute ago go on");
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Lets SQLite look over its file: tables and indexes agree.

@@ -76,7 +76,7 @@ fn clients_of_two_stores_of_postgres_are_answered_in_some_serial_order() {
     all_are_explained(&url, 2, &of_several_clients(2), 80);
 }
 
-/// A read as of a version that does not exist yet once showed events that came after it had looked at the stream's life.
+/// Found by the check: events that came after a read had looked at the stream's life.
 #[test]
 fn a_read_as_of_a_version_that_is_still_to_come_shows_one_moment() {
     let stream = Named { id: STREAMS[0], category: CATEGORIES[0] };

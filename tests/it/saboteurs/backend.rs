@@ -44,8 +44,8 @@ impl Backend for Saboteur {
         self.inner.capabilities()
     }
 
-    fn commits_in_place(&self) -> bool {
-        self.inner.commits_in_place()
+    fn commit_blocks(&self) -> bool {
+        self.inner.commit_blocks()
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {
@@ -58,6 +58,15 @@ impl Backend for Saboteur {
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
         commit::commit(self, lane, batch).await
+    }
+
+    /// The other faults are in the commit of a batch, which therefore gets every request.
+    fn commit_briefly(&self, lane: LaneId, request: &Arc<Request>) -> Option<Result<Result<Appended>>> {
+        if self.fault != Fault::ForgetsBriefCommands {
+            return None;
+        }
+        let request = Request { command: None, ..Request::clone(request) };
+        self.inner.commit_briefly(lane, &Arc::new(request))
     }
 
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {

@@ -37,6 +37,8 @@ pub enum Fault {
     IgnoresConditionTypes,
     /// Does not look up commands.
     ForgetsCommands,
+    /// Records no commands of requests that are committed on their callers' threads.
+    ForgetsBriefCommands,
     /// Remembers commands in memory only.
     RemembersCommandsInMemory,
     /// Takes a command's id for its request.

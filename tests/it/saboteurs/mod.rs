@@ -131,6 +131,10 @@ fn is_caught(fault: Fault, meant: &[&str]) {
 #[case::ignores_condition_tags(Fault::IgnoresConditionTags, &["condition::an_item_asks_for_type_and_tags_together"])]
 #[case::ignores_condition_types(Fault::IgnoresConditionTypes, &["condition::an_item_asks_for_type_and_tags_together"])]
 #[case::forgets_commands(Fault::ForgetsCommands, &["idempotency::a_repeated_command_stores_nothing"])]
+#[case::forgets_brief_commands(
+    Fault::ForgetsBriefCommands,
+    &["idempotency::a_repeated_command_stores_nothing", "idempotency::a_repeated_command_gets_the_first_outcome"]
+)]
 #[case::remembers_commands_in_memory(
     Fault::RemembersCommandsInMemory,
     &[
