@@ -1,7 +1,8 @@
 //! What the writers of a store have done.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -40,10 +41,10 @@ pub struct WriterMetrics {
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub waiting: AtomicUsize,
-    /// The last position that is known here; 0 while none is.
-    pub head: AtomicI64,
     pub resent: AtomicU64,
     pub rolled_back: AtomicU64,
+    /// The last position that was seen in the lane, and when.
+    head: Mutex<Option<(i64, Instant)>>,
     requests: AtomicU64,
     refused: AtomicU64,
     batches: AtomicU64,
@@ -62,6 +63,19 @@ impl Counters {
         self.largest_batch.fetch_max(requests, Ordering::Relaxed);
         self.commit_micros.fetch_add(micros, Ordering::Relaxed);
         self.longest_micros.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// Notes a position that was seen in the lane.
+    pub(crate) fn saw(&self, position: i64) {
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = head.map_or(0, |(last, _)| last);
+        *head = Some((last.max(position), Instant::now()));
+    }
+
+    /// Returns the lane's last position, if one was seen within some time.
+    pub(crate) fn head_within(&self, time: Duration) -> Option<i64> {
+        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        head.filter(|(_, seen)| seen.elapsed() < time).map(|(last, _)| last)
     }
 
     pub(crate) fn metrics(&self, lane: LaneId) -> WriterMetrics {

@@ -67,7 +67,7 @@ async fn attempt(
         } else {
             counters.resent.fetch_add(1, Ordering::Relaxed);
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.min(limit.saturating_sub(begin.elapsed()))).await;
         pause = longer(pause);
         outcome = backend.commit(*lane, &sent).await;
     }

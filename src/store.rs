@@ -82,8 +82,9 @@ impl Store {
             return Err(Error::UnknownTopic { topic: config.topic().to_owned(), known: known.join(", ") });
         };
         let topic = topics.swap_remove(index);
-        // A lost connection is made good well before the callers' own deadline.
-        let writers = Writer::start(&backend, &topic.lanes, config.statement_timeout())?;
+        // A lost connection is made good, or the doubt about it told, before the callers' own deadline.
+        let patience = config.statement_timeout() * 3 / 4;
+        let writers = Writer::start(&backend, &topic.lanes, patience)?;
         let inner = Inner {
             backend,
             topic,

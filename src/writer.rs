@@ -43,6 +43,9 @@ const KEPT_MICROS: u64 = 1_000;
 /// Events after a condition's position from which on it is examined before the lock.
 const LONG_CONDITION: i64 = 1_000;
 
+/// How long a position that was seen counts as the lane's last, as other stores write too.
+const HEAD_IS_KNOWN: Duration = Duration::from_millis(100);
+
 /// The writer of one lane.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -138,13 +141,14 @@ impl Writer {
     /// Whether a condition is to be examined before its request waits for the lane's lock, as it may look at many
     /// events.
     pub(crate) fn is_long(&self, condition: &Condition) -> bool {
-        let head = self.lane.counters.head.load(Ordering::Relaxed);
-        !condition.items.is_empty() && (head == 0 || head - condition.after.get() > LONG_CONDITION)
+        let head = self.lane.counters.head_within(HEAD_IS_KNOWN);
+        let is_long = |head| head - condition.after.get() > LONG_CONDITION;
+        !condition.items.is_empty() && head.is_none_or(is_long)
     }
 
     /// Notes a position that was seen in the lane.
     pub(crate) fn observe(&self, position: Position) {
-        self.lane.counters.head.fetch_max(position.get(), Ordering::Relaxed);
+        self.lane.counters.saw(position.get());
     }
 
     /// Returns what this writer, which is the lane's, has done.
@@ -288,8 +292,11 @@ impl LaneWork {
         let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         self.counters.count(outcomes.len(), refused, took);
         self.callers.store(self.counters.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
-        let head = outcomes.iter().flatten().map(|outcome| outcome.position().get()).max();
-        self.counters.head.fetch_max(head.unwrap_or_default(), Ordering::Relaxed);
+        // A repetition tells a position of long ago.
+        let news = outcomes.iter().flatten().filter(|outcome| !outcome.duplicate && outcome.positions.is_some());
+        if let Some(head) = news.map(|outcome| outcome.position().get()).max() {
+            self.counters.saw(head);
+        }
         tracing::debug!(lane = %self.lane, requests = outcomes.len(), refused, ?took, "a batch is committed");
     }
 }

@@ -344,6 +344,7 @@ macro_rules! conformance_suite {
                 one_racer_wins_in_each_lane
                 a_reader_of_each_lane_sees_contiguous_positions
                 each_lane_of_a_topic_has_positions_of_its_own
+                a_flooded_lane_starves_no_other
             }
             races {
                 one_of_2_racers_for_a_version_wins
@@ -422,6 +423,10 @@ macro_rules! conformance_suite {
                 what_a_writer_has_done_is_counted
                 a_request_whose_data_the_database_refuses_fails_alone
                 a_request_that_waits_can_be_taken_back
+                a_taken_request_is_stored_though_its_caller_left
+                closing_with_an_append_that_nobody_polls_ends
+                a_request_beyond_a_limit_is_refused_while_others_wait
+                requests_beyond_the_bytes_wait_and_then_land
                 beyond_the_number_of_waiting_requests_the_answer_is_overloaded
                 a_writer_that_waits_for_the_lock_is_answered_at_its_deadline
                 the_lock_of_a_session_that_vanished_is_free
@@ -693,7 +698,6 @@ macro_rules! conformance_suite {
             }
             cancel {
                 a_dropped_append_is_stored_whole_or_not_at_all
-                an_append_that_was_never_polled_stores_nothing
                 the_append_after_a_dropped_one_is_not_disturbed
                 a_dropped_append_leaves_a_version_that_can_be_told
                 a_dropped_command_can_be_repeated

@@ -1,27 +1,27 @@
 //! Contract sections 3.10 to 3.13: requests that wait, for one another and for a lock that somebody else holds.
 
-use std::pin::Pin;
+mod held;
 
 use futures::future::join_all;
-use futures::poll;
 use tokio::task::unconstrained;
 use uuid::Uuid;
 
+use self::held::{
+    a_request_beyond_a_limit_is_refused_while_others_wait, a_request_that_waits_can_be_taken_back,
+    a_taken_request_is_stored_though_its_caller_left, a_writer_that_waits_for_the_lock_is_answered_at_its_deadline,
+    beyond_the_number_of_waiting_requests_the_answer_is_overloaded, closing_with_an_append_that_nobody_polls_ends,
+    requests_beyond_the_bytes_wait_and_then_land, the_lock_of_a_session_that_vanished_is_free,
+};
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
 use super::prompt::table;
 use super::together::sound_log;
 use crate::append::{Append, Appended, Condition};
-use crate::backend::Session;
 use crate::command::Command;
 use crate::error::{Error, Result};
-use crate::json::Json;
-use crate::limits;
 use crate::position::{Position, Version};
-use crate::read::Query;
 use crate::sql::Dialect;
-use crate::store::Store;
-use crate::stream::{Expected, Stream};
+use crate::stream::Expected;
 
 pub(super) const CASES: &[Case] = cases![
     requests_sent_at_once_are_answered_as_if_one_after_the_other: "3.11";
@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = cases![
     what_a_writer_has_done_is_counted: "3.11";
     a_request_whose_data_the_database_refuses_fails_alone: "3.11", "10.1" if Sql;
     a_request_that_waits_can_be_taken_back: "3.13" if Durable, Sql;
+    a_taken_request_is_stored_though_its_caller_left: "3.13" if Durable, Sql;
+    closing_with_an_append_that_nobody_polls_ends: "3.13" if Durable, Sql;
+    a_request_beyond_a_limit_is_refused_while_others_wait: "3.12", "9.2" if Durable, Sql;
+    requests_beyond_the_bytes_wait_and_then_land: "3.12" if Durable, Sql;
     beyond_the_number_of_waiting_requests_the_answer_is_overloaded: "3.12", "10.2" if Durable, Sql;
     a_writer_that_waits_for_the_lock_is_answered_at_its_deadline: "3.10", "10.2" if Durable, Sql;
     the_lock_of_a_session_that_vanished_is_free: "3.10" if Durable, Sql;
@@ -79,23 +83,6 @@ async fn what_a_writer_has_done_is_counted(f: &Fixture) -> Verdict {
 async fn at_once(f: &Fixture, requests: Vec<Append>) -> Vec<Result<Appended>> {
     // The scheduler would put off some of them, and so change their order.
     join_all(requests.into_iter().map(|request| unconstrained(f.store.commit(request)))).await
-}
-
-/// Opens a session that holds the lock of the lane, as an append does, until it ends.
-async fn hold_the_lock(f: &Fixture) -> Result<Box<dyn Session>> {
-    let lanes = table(f, "lanes");
-    let mut session = f.store.backend().session().await?;
-    match f.store.capabilities().sql {
-        Some(Dialect::Postgres) => {
-            session.execute("BEGIN").await?;
-            session.query(&format!("SELECT 1 FROM {lanes} FOR NO KEY UPDATE")).await?;
-        }
-        Some(Dialect::Mssql) => {
-            session.execute(&format!("BEGIN TRANSACTION; UPDATE {lanes} SET floor = floor")).await?;
-        }
-        Some(Dialect::Sqlite) | None => session.execute("BEGIN IMMEDIATE").await?,
-    }
-    Ok(session)
 }
 
 async fn requests_sent_at_once_are_answered_as_if_one_after_the_other(f: &Fixture) -> Verdict {
@@ -192,91 +179,5 @@ async fn a_request_whose_data_the_database_refuses_fails_alone(f: &Fixture) -> V
     let log = sound_log(&f.store).await?;
     ensure_eq!(log.len(), 22, "events of the eleven other requests");
     ensure!(log.iter().all(|event| event.event_type != "Poison"), "the refused event is stored");
-    Ok(())
-}
-
-type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Appended>> + Send + 'a>>;
-
-/// Sends a request and leaves it waiting, behind those that were sent before.
-async fn send<'a>(store: &'a Store, stream: &'a Stream, f: &'a Fixture) -> Result<Waiting<'a>, Failure> {
-    let mut request: Waiting<'a> = Box::pin(unconstrained(store.append(stream, Expected::Any, f.events(1)?)));
-    match poll!(&mut request) {
-        std::task::Poll::Pending => Ok(request),
-        std::task::Poll::Ready(answer) => Err(Failure(format!("a request did not wait: {answer:?}"))),
-    }
-}
-
-async fn a_request_that_waits_can_be_taken_back(f: &Fixture) -> Verdict {
-    let (kept, dropped) = (f.stream("kept")?, f.stream("dropped")?);
-    let mut holder = hold_the_lock(f).await?;
-    let mut waiting = Vec::new();
-    // However many the writer has taken and tries to commit: it did not take all of these.
-    for _ in 0..1_000 {
-        waiting.push(send(&f.store, &kept, f).await?);
-    }
-    drop(send(&f.store, &dropped, f).await?);
-    waiting.push(send(&f.store, &kept, f).await?);
-    holder.execute("ROLLBACK").await?;
-    for answer in join_all(waiting).await {
-        answer?;
-    }
-    ensure_eq!(f.store.count(&kept).await?, 1_001, "events of those who waited");
-    ensure!(f.store.stream(&dropped).await?.is_none(), "a request that was taken back while it waited is stored");
-    Ok(())
-}
-
-async fn beyond_the_number_of_waiting_requests_the_answer_is_overloaded(f: &Fixture) -> Verdict {
-    let stream = f.stream("a")?;
-    let mut holder = hold_the_lock(f).await?;
-    let mut waiting = Vec::new();
-    for _ in 0..limits::WAITING_REQUESTS {
-        waiting.push(send(&f.store, &stream, f).await?);
-    }
-    let beyond = f.store.append(&stream, Expected::Any, f.events(1)?).await;
-    ensure!(beyond.as_ref().is_err_and(Error::is_retryable), "{beyond:?} is not to be tried again");
-    ensure_err!(beyond, Error::Overloaded { waiting } if waiting == limits::WAITING_REQUESTS);
-    drop(waiting);
-    holder.execute("ROLLBACK").await?;
-    f.store.append(&stream, Expected::Any, f.events(1)?).await?;
-    Ok(())
-}
-
-async fn a_writer_that_waits_for_the_lock_is_answered_at_its_deadline(f: &Fixture) -> Verdict {
-    let (stream, gone) = (f.filled("a", 1).await?, f.filled("gone", 1).await?);
-    f.store.delete(&gone, Expected::Any).await?;
-    let store = f.database.open(&[("statement_timeout", "1s")]).await?;
-    let mut holder = hold_the_lock(f).await?;
-    let answers = [
-        store.append(&stream, Expected::Any, f.events(1)?).await.map(drop),
-        store.delete(&stream, Expected::Any).await.map(drop),
-        store.undelete(&gone, Expected::Any).await.map(drop),
-        store.reuse(&gone, Expected::Any).await.map(drop),
-        store.set_metadata(&stream, None, Json::parse("{}")?).await.map(drop),
-    ];
-    for answer in answers {
-        ensure!(
-            answer.as_ref().is_err_and(|error| {
-                error.is_retryable() || matches!(error, Error::Deadline { .. } | Error::Ambiguous { .. })
-            }),
-            "a request that met the lock of another was answered by {answer:?}"
-        );
-    }
-    ensure_eq!(f.store.query(Query::new()).await?.len(), 3, "events that can be read while the lock is held");
-    holder.execute("ROLLBACK").await?;
-    f.store.append(&stream, Expected::exact(1), f.events(1)?).await?;
-    ensure_eq!(sound_log(&f.store).await?.len(), 4, "events after the lock was free");
-    store.close().await;
-    Ok(())
-}
-
-async fn the_lock_of_a_session_that_vanished_is_free(f: &Fixture) -> Verdict {
-    let stream = f.filled("a", 1).await?;
-    for version in 1..=3 {
-        let mut holder = hold_the_lock(f).await?;
-        holder.execute(&format!("DELETE FROM {}", table(f, "snapshots"))).await?;
-        drop(holder);
-        f.store.append(&stream, Expected::exact(version), f.events(1)?).await?;
-    }
-    ensure_eq!(sound_log(&f.store).await?.len(), 4, "events");
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! Contract sections 1.1, 1.2 and 3.8: topics of one database are logs of their own, and lanes keep streams together.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::TryStreamExt;
 use uuid::Uuid;
 
@@ -33,6 +36,7 @@ pub(super) const CASES: &[Case] = cases![
     one_racer_wins_in_each_lane: "3.2", "3.10" if Durable;
     a_reader_of_each_lane_sees_contiguous_positions: "5.1", "5.2" if Durable;
     each_lane_of_a_topic_has_positions_of_its_own: "1.6", "5.2", "6.1" if Durable;
+    a_flooded_lane_starves_no_other: "3.11", "5.2" if Durable;
 ];
 
 /// Creates a topic with some lanes and opens it.
@@ -300,5 +304,45 @@ async fn a_reader_of_each_lane_sees_contiguous_positions(f: &Fixture) -> Verdict
     followed?;
     reader.close().await;
     close(stores).await;
+    Ok(())
+}
+
+/// Appends to a stream, one event after the other, until told to stop, and returns how many.
+async fn append_until(store: Store, stream: Stream, stop: Arc<AtomicBool>) -> Result<u64> {
+    let mut appended = 0;
+    while !stop.load(Ordering::Relaxed) {
+        store.append(&stream, Expected::Any, [NewEvent::json("Happened", &appended)?]).await?;
+        appended += 1;
+    }
+    Ok(appended)
+}
+
+async fn a_flooded_lane_starves_no_other(f: &Fixture) -> Verdict {
+    let store = topic(f, "wide", 4).await?;
+    let mut streams = Vec::new();
+    for lane in &store.topic().lanes {
+        let id = (0..).map(|number| format!("s{number}")).find(|id| store.lane(id) == *lane);
+        streams.push(f.stream(&id.unwrap_or_default())?);
+    }
+    for (number, flooded) in streams.iter().enumerate() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let before = store.metrics()[number].requests;
+        let writers: Vec<_> =
+            (0..300).map(|_| tokio::spawn(append_until(store.clone(), flooded.clone(), Arc::clone(&stop)))).collect();
+        while store.metrics()[number].requests < before + 300 {
+            tokio::task::yield_now().await;
+        }
+        for other in streams.iter().filter(|other| *other != flooded) {
+            store.append(other, Expected::Any, f.events(1)?).await?;
+        }
+        stop.store(true, Ordering::Relaxed);
+        // Each lane that was flooded before has left one.
+        let mut appended = number as u64;
+        for writer in writers {
+            appended += writer.await??;
+        }
+        ensure_eq!(store.count(flooded).await?, appended, "events of the flooded lane {number}");
+    }
+    store.close().await;
     Ok(())
 }

@@ -24,6 +24,8 @@ mod sqlite;
 mod cli;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod crash;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod examination;
 #[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
