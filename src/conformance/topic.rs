@@ -333,7 +333,11 @@ async fn a_flooded_lane_starves_no_other(f: &Fixture) -> Verdict {
             tokio::task::yield_now().await;
         }
         for other in streams.iter().filter(|other| *other != flooded) {
+            let batches = || store.metrics()[number].batches;
+            let before = batches();
             store.append(other, Expected::Any, f.events(1)?).await?;
+            let turns = batches() - before;
+            ensure!(turns < 30, "an append waited for {turns} batches of the flooded lane {number}");
         }
         stop.store(true, Ordering::Relaxed);
         // Each lane that was flooded before has left one.
