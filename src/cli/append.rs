@@ -1,12 +1,12 @@
 //! `annals append`: events to a stream, all of them or none.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 
 use serde_json::json;
 use uuid::Uuid;
 
 use super::line::{Defaults, Line};
-use super::{Context, Failure, parse};
+use super::{Context, Failure, lines, parse};
 use crate::append::{Append, Appended};
 use crate::command::Command;
 use crate::error::Error;
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// A tag of the event; can be given several times.
     #[arg(long = "tag", value_name = "TAG", requires = "event_type")]
     tags: Vec<String>,
-    /// The event's id, unique in the topic; without one, a UUID of version 7.
+    /// The event's id, unique in the stream's lane; without one, a UUID of version 7.
     #[arg(long, value_name = "UUID", requires = "event_type")]
     event_id: Option<Uuid>,
     /// The conversation that the event belongs to.
@@ -54,8 +54,8 @@ pub(crate) struct Args {
     /// The message that caused the event; without one, the command.
     #[arg(long, value_name = "UUID", requires = "event_type")]
     causation: Option<Uuid>,
-    /// Who caused the events [default: the name of the user who runs this].
-    #[arg(long, env = "ANNALS_ACTOR")]
+    /// Who caused the events [default: the environment's ANNALS_ACTOR, or the name of the user who runs this].
+    #[arg(long)]
     actor: Option<String>,
     /// What kind of actor caused them: user, service or system.
     #[arg(long, default_value_t = ActorType::User)]
@@ -63,7 +63,7 @@ pub(crate) struct Args {
     /// The way by which they came in: ui, api, import, webhook or system.
     #[arg(long, default_value_t = Source::Api)]
     source: Source,
-    /// The request's identity: repeating it has the effect of doing it once.
+    /// The request's identity, unique in the stream's lane: repeating it has the effect of doing it once.
     #[arg(long, value_name = "UUID")]
     command_id: Option<Uuid>,
     /// What kind of command it is, for the record.
@@ -73,8 +73,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let stream = Stream::new(args.aggregate_type.as_str(), args.aggregate_id.as_str())?;
-    let user = || std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok().filter(|name| !name.is_empty());
-    let actor = args.actor.clone().or_else(user);
+    let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let actor = args.actor.clone().or_else(|| ["ANNALS_ACTOR", "USER", "USERNAME"].into_iter().find_map(named));
     let defaults = Defaults { actor, actor_type: args.actor_type, source: args.source };
     let mut append = Append::new();
     if let Some(command_id) = args.command_id {
@@ -87,14 +87,32 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
         append = append.command(command);
     }
-    let expect = args.expect;
+    let (expect, repeatable) = (args.expect, args.command_id.is_some());
     let events = match args.event_type.clone() {
-        Some(event_type) => vec![one(event_type, args, &defaults)?],
-        None => lines(&stream, &defaults)?,
+        Some(event_type) => {
+            if [&args.data, &args.metadata].iter().all(|argument| argument.as_deref() == Some("-")) {
+                return Err(Failure::usage("standard input can be read only once: --data and --metadata both name it"));
+            }
+            vec![one(event_type, args, &defaults)?]
+        }
+        None => read(&stream, &defaults, context.config()?.max_event_bytes())?,
     };
     let store = context.store().await?;
-    let appended = store.commit(append.to(stream.clone(), expect, events)).await?;
+    let append = append.to(stream.clone(), expect, events);
+    let appended = store.commit(append).await.map_err(|error| unknown(error, repeatable))?;
     Outcome::new(&stream, appended).print(context, "appended to")
+}
+
+/// Says what to do where a deadline ended an append, which may be stored all the same.
+fn unknown(error: Error, repeatable: bool) -> Failure {
+    match error {
+        Error::Deadline { .. } if repeatable => {
+            Failure::from(error).then("the outcome may be unknown: repeat it with the same --command-id")
+        }
+        Error::Deadline { .. } => Failure::from(error)
+            .then("the outcome may be unknown: read the stream; with a --command-id, repeating would be safe"),
+        error => error.into(),
+    }
 }
 
 fn one(event_type: String, args: Args, defaults: &Defaults) -> Result<NewEvent, Failure> {
@@ -124,29 +142,33 @@ fn one(event_type: String, args: Args, defaults: &Defaults) -> Result<NewEvent, 
 }
 
 /// Reads events from standard input; none where it is empty, which only checks the version.
-fn lines(stream: &Stream, defaults: &Defaults) -> Result<Vec<NewEvent>, Failure> {
-    let input = io::stdin().lock();
+fn read(stream: &Stream, defaults: &Defaults, event_bytes: usize) -> Result<Vec<NewEvent>, Failure> {
+    let mut input = io::stdin().lock();
     if input.is_terminal() {
         return Err(Failure::usage("give --type and --data, or one JSON object a line on standard input"));
     }
-    let mut events = Vec::new();
-    let mut bytes = 0;
-    for (index, text) in input.lines().enumerate() {
-        let text = text?;
-        bytes += text.len();
-        if events.len() > limits::EVENTS_PER_REQUEST || bytes > 2 * limits::REQUEST_BYTES {
+    let (mut events, mut line, mut number, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
+    loop {
+        number += 1;
+        let event = lines::next(&mut input, lines::line_bytes(event_bytes), &mut line, &mut bytes).and_then(|more| {
+            let text = if more { lines::text(&line, number)? } else { None };
+            Ok((more, text.map(|text| event(text, stream, defaults)).transpose()?))
+        });
+        let (more, event) = event.map_err(|failure| failure.at(&format!("line {number}")))?;
+        if !more {
+            return Ok(events);
+        }
+        events.extend(event);
+        if events.len() > limits::EVENTS_PER_REQUEST || bytes > 2 * limits::REQUEST_BYTES as u64 {
             return Err(Failure::usage("the input is larger than one request may be: use import for it"));
         }
-        if text.trim().is_empty() {
-            continue;
-        }
-        let event = Line::parse(&text).and_then(|line| {
-            line.check_stream(stream)?;
-            line.event(defaults)
-        });
-        events.push(event.map_err(|error: Error| Failure::from(error).at(&format!("line {}", index + 1)))?);
     }
-    Ok(events)
+}
+
+fn event(text: &str, stream: &Stream, defaults: &Defaults) -> Result<NewEvent, Error> {
+    let line = Line::parse(text)?;
+    line.check_stream(stream)?;
+    line.event(defaults)
 }
 
 /// What came of a request over one stream.
@@ -160,21 +182,30 @@ impl Outcome {
         Self { stream: stream.id().to_owned(), appended }
     }
 
+    /// Prints it. Where that fails, the failure says what is stored all the same.
     pub(super) fn print(&self, context: &Context, done: &str) -> Result<(), Failure> {
-        let (first, last) = self.appended.positions.unzip();
-        let version = self.appended.version_of(&self.stream);
+        let (_, last) = self.appended.positions.unzip();
+        let place = self.appended.version_of(&self.stream).zip(last).map(|(version, position)| {
+            let lane = if context.has_lanes() { format!("lane {}, ", self.appended.lane) } else { String::new() };
+            format!("version {version}, {lane}position {position}")
+        });
+        let printed = self.line(context, done, place.as_deref());
+        context.done(printed, &place.map_or_else(|| "as expected".to_owned(), |place| format!("stored as {place}")))
+    }
+
+    fn line(&self, context: &Context, done: &str, place: Option<&str>) -> Result<(), Failure> {
         let mut out = context.output();
         if context.json {
+            let (first, last) = self.appended.positions.unzip();
             return out.json(&json!({
-                "aggregate_id": self.stream, "aggregate_version": version, "lane": self.appended.lane,
-                "first_position": first, "last_position": last, "duplicate": self.appended.duplicate,
+                "aggregate_id": self.stream, "aggregate_version": self.appended.version_of(&self.stream),
+                "lane": self.appended.lane, "first_position": first, "last_position": last,
+                "duplicate": self.appended.duplicate,
             }));
         }
         let done = if self.appended.duplicate { "done before:" } else { done };
-        match version.zip(last) {
-            Some((version, position)) => {
-                out.line(format_args!("{done} {}: version {version}, position {position}", self.stream))
-            }
+        match place {
+            Some(place) => out.line(format_args!("{done} {}: {place}", self.stream)),
             None => out.line(format_args!("{}: as expected, nothing to append", self.stream)),
         }
     }

@@ -28,6 +28,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if args.url.starts_with("sqlite::memory:") {
+        return Err(Failure::usage("a benchmark of sqlite needs a file: write sqlite:PATH"));
+    }
     let tasks = if args.workload.is_empty() { Task::all().collect() } else { args.workload };
     let plan = Plan {
         tasks,
@@ -62,7 +65,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             complete?
         }
         // Who gives Ctrl-C twice does not want to wait for the removal of databases.
-        () = async { interrupt().await; interrupt().await } => return Err(Failure::interrupted()),
+        () = async { interrupt().await; interrupt().await } => return Err(Failure::interrupted(false)),
     };
     if complete { Ok(()) } else { Err(Failure::new(Exit::Interrupted, "interrupted: the databases are removed")) }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let suite = run_until(interrupt(), &harness, parallel.into(), wanted, |report| results.add(report));
     let summary = tokio::select! {
         summary = suite => summary,
-        () = interrupt_twice() => return Err(Failure::interrupted()),
+        () = interrupt_twice() => return Err(Failure::interrupted(false)),
     };
     results.finish(summary)?;
     if summary.passed + summary.failed + summary.skipped < total {

@@ -1,11 +1,13 @@
 //! What every verb gets: the URL, the output, the store.
 
 use std::cell::{RefCell, RefMut};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::config::Config;
+use crate::error::Error;
 use crate::store::Store;
 
 /// The URL and the output of one run.
@@ -39,9 +41,20 @@ impl Context {
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
         let config = self.config()?;
         check_file(&config)?;
-        let store = Store::connect_with(config).await?;
+        let store = Store::connect_with(config.clone()).await.map_err(|error| advised(&config, error))?;
         self.store.replace(Some(store.clone()));
         Ok(store)
+    }
+
+    /// Returns whether the topic of the open store has several lanes, so that a position alone says too little.
+    pub(crate) fn has_lanes(&self) -> bool {
+        self.store.borrow().as_ref().is_some_and(|store| store.topic().lanes.len() > 1)
+    }
+
+    /// Hands out what was printed of something that is done: where that fails, the failure says that it is done.
+    pub(crate) fn done(&self, printed: Result<(), Failure>, done: &str) -> Result<(), Failure> {
+        let flushed = printed.and_then(|()| self.output().flush());
+        flushed.map_err(|failure| failure.at(&format!("{done}, but the output can't be written")))
     }
 
     /// Hands out what was printed, and closes the store, if one was opened.
@@ -54,12 +67,29 @@ impl Context {
     }
 }
 
+/// Says what to do about a store that can't be opened, where the error alone does not.
+pub(crate) fn advised(config: &Config, error: Error) -> Failure {
+    let target = config.target().strip_prefix("//").unwrap_or(config.target());
+    if config.scheme() == "sqlite" && target == ":memory:" && matches!(error, Error::Schema { .. }) {
+        return Failure::usage("a database in memory begins empty: write sqlite::memory:?migrate=auto");
+    }
+    let refused = error.report().contains("Connection refused");
+    let failure = Failure::from(error);
+    let server = target.split('/').next().unwrap_or(target);
+    if refused { failure.then(&format!("is the server running at {server}?")) } else { failure }
+}
+
 /// Refuses a SQLite file that is not there, which the driver would create.
 pub(crate) fn check_file(config: &Config) -> Result<(), Failure> {
     let target = config.target().strip_prefix("//").unwrap_or(config.target());
     let creates = config.migrate() || config.option("mode") == Some("memory");
     if config.scheme() != "sqlite" || creates || target.starts_with(":memory:") || Path::new(target).exists() {
         return Ok(());
+    }
+    if let Err(error) = Path::new(target).metadata()
+        && error.kind() == ErrorKind::PermissionDenied
+    {
+        return Err(Failure::new(Exit::Failure, format!("can't look for the database at {target}: permission denied")));
     }
     let url = format!("sqlite:{target}");
     let message = format!("there is no database at {target}: create it with `annals migrate up --url {url}`");

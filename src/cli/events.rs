@@ -14,7 +14,7 @@ use crate::store::Store;
 /// Prints the events that answer a query as they come, and returns how many there were.
 pub(crate) async fn print(context: &Context, store: &Store, query: Query) -> Result<u64, Failure> {
     let mut events = pin!(store.read(query));
-    let mut table = table();
+    let mut table = table(context);
     let mut count = 0;
     while let Some(event) = events.try_next().await? {
         count += 1;
@@ -25,19 +25,19 @@ pub(crate) async fn print(context: &Context, store: &Store, query: Query) -> Res
     Ok(count)
 }
 
-/// Prints one event.
-pub(crate) fn print_one(context: &Context, event: &RecordedEvent) -> Result<(), Failure> {
+/// Prints a few events.
+pub(crate) fn print_all(context: &Context, events: &[RecordedEvent]) -> Result<(), Failure> {
     let mut out = context.output();
-    if context.json {
-        return out.json(event);
+    let mut table = table(context);
+    for event in events {
+        if context.json { out.json(event)? } else { table.row(cells(event), &mut out)? }
     }
-    let mut table = table();
-    table.row(cells(event), &mut out)?;
     table.finish(&mut out)
 }
 
-fn table() -> Table<7> {
+fn table(context: &Context) -> Table<8> {
     Table::new([
+        Column::number("lane").shown_if(context.has_lanes()),
         Column::number("position"),
         Column::text("stream"),
         Column::number("version"),
@@ -48,8 +48,9 @@ fn table() -> Table<7> {
     ])
 }
 
-fn cells(event: &RecordedEvent) -> [String; 7] {
+fn cells(event: &RecordedEvent) -> [String; 8] {
     [
+        event.lane.to_string(),
         event.position.to_string(),
         event.aggregate_id.clone(),
         event.aggregate_version.to_string(),

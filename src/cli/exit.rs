@@ -52,8 +52,10 @@ impl Failure {
         Self { exit, message: None }
     }
 
-    pub(crate) fn interrupted() -> Self {
-        Self::new(Exit::Interrupted, "interrupted: what was acknowledged is stored; what was on its way may be")
+    /// Makes a failure of an interrupt, which says what may be stored where something may.
+    pub(crate) fn interrupted(writes: bool) -> Self {
+        let stored = if writes { ": what was acknowledged is stored; what was on its way may be" } else { "" };
+        Self::new(Exit::Interrupted, format!("interrupted{stored}"))
     }
 
     /// Says where the failure happened.

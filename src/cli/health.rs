@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, Failure};
+use super::{Context, Failure, output::counted};
 
 /// The arguments of `annals health`.
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,8 @@ pub(crate) async fn run(_args: Args, context: &Context) -> Result<(), Failure> {
     }
     out.line(format_args!("ok: {backend} answered in {milliseconds:.2} ms"))?;
     for (lane, head) in heads {
-        out.line(format_args!("topic {topic}, lane {lane}: {head} events"))?;
+        let events = counted(head.get().unsigned_abs(), "event");
+        out.line(format_args!("topic {topic}, lane {lane}: {events}"))?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::json;
 
-use super::context::check_file;
+use super::context::{advised, check_file};
+use super::output::counted;
 use super::table::{Column, Table};
 use super::{Context, Exit, Failure, events};
 use crate::config::Config;
@@ -115,8 +116,13 @@ struct Agreed {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     match args.verb {
         Verb::Up { to, own } => {
-            let migrator = connect(&context.config()?, own).await?;
-            print_steps(context, &migrator.up(to).await?)
+            let config = context.config()?;
+            let is_there = sqlite_file(&config).is_some_and(|file| file.exists());
+            let printed = up(context, &config, own, to).await;
+            if printed.is_err() && !is_there {
+                remove_if_empty(&config);
+            }
+            printed
         }
         Verb::Down { to, own, agreed } => {
             let config = existing(context)?;
@@ -155,8 +161,29 @@ fn existing(context: &Context) -> Result<Config, Failure> {
     Ok(config)
 }
 
+async fn up(context: &Context, config: &Config, own: Own, to: Option<i32>) -> Result<(), Failure> {
+    let migrator = connect(config, own).await?;
+    print_steps(context, &migrator.up(to).await?)
+}
+
+/// Returns where the database of a SQLite URL is.
+fn sqlite_file(config: &Config) -> Option<&Path> {
+    let target = config.target().strip_prefix("//").unwrap_or(config.target());
+    (config.scheme() == Dialect::Sqlite.name()).then(|| Path::new(target))
+}
+
+/// Removes the file that this run created and could not make a database of, as on a full disk.
+fn remove_if_empty(config: &Config) {
+    if let Some(file) = sqlite_file(config)
+        && file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+    {
+        // What failed before says more than this could.
+        let _ = std::fs::remove_file(file);
+    }
+}
+
 async fn connect(config: &Config, own: Own) -> Result<Migrator, Failure> {
-    let migrator = Migrator::connect(config).await?;
+    let migrator = Migrator::connect(config).await.map_err(|error| advised(config, error))?;
     Ok(match own.dir {
         Some(directory) => migrator.with_directory(&directory)?,
         None => migrator,
@@ -175,7 +202,7 @@ where
         Err(Error::ConsentMissing { operation, events }) => (operation, events),
         outcome => return Ok(outcome?),
     };
-    let loss = format!("{operation} deletes {events} events for good");
+    let loss = format!("{operation} deletes {} for good", counted(events, "event"));
     if !is_file {
         return Err(refused(&loss, "--force"));
     }

@@ -7,6 +7,7 @@ mod context;
 mod events;
 mod exit;
 mod line;
+mod lines;
 mod output;
 mod parse;
 mod progress;
@@ -34,11 +35,18 @@ mod streams;
 mod topic;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio::sync::oneshot;
 
 pub(crate) use context::Context;
 pub(crate) use exit::{Exit, Failure};
+
+/// The store where none is named.
+const DEFAULT_URL: &str = "sqlite:annals.db";
 
 /// What `--help` says at its end.
 const AFTER_HELP: &str = "\
@@ -61,7 +69,7 @@ A closed pipe, as in `annals read order-1 | head -1`, ends quietly with 0.";
 #[command(name = "annals", version, max_term_width = 100, after_help = AFTER_HELP, subcommand_required = true)]
 struct Cli {
     /// Where the store is: sqlite:PATH, postgres://… or mssql://…
-    #[arg(long, global = true, env = "ANNALS_URL", hide_env_values = true, default_value = "sqlite:annals.db")]
+    #[arg(long, global = true, env = "ANNALS_URL", hide_env_values = true, default_value = DEFAULT_URL)]
     url: String,
     /// Print one JSON object a line, for programs.
     #[arg(long, global = true)]
@@ -110,10 +118,16 @@ enum Verb {
     Bench(bench::Args),
 }
 
+/// How long an interrupted verb may take to put its things away, such as a half-written file.
+const TIDYING: Duration = Duration::from_millis(200);
+
+/// The stack of the thread on which a verb runs: as much as a main thread has.
+const STACK: usize = 8 * 1024 * 1024;
+
 /// Runs the command line of this process, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::from_command_line() {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
@@ -122,22 +136,95 @@ pub fn main() -> ExitCode {
         Err(error) => return Failure::from(error).report(false),
     };
     let json = cli.json;
-    // These have databases to remove, so they deal with Ctrl-C themselves.
-    let interruptible = match cli.verb {
-        Verb::Conformance(_) => false,
-        #[cfg(feature = "bench")]
-        Verb::Bench(_) => false,
-        _ => true,
-    };
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = run(cli) => outcome,
-            () = interrupt(), if interruptible => Err(Failure::interrupted()),
-        }
-    });
-    // A thread that still waits for standard input would keep the process alive.
-    runtime.shutdown_background();
+    let outcome = runtime.block_on(until_interrupted(cli, runtime.handle().clone()));
+    // A thread that still reads, writes or opens a file would keep the process alive, and would miss its runtime.
+    std::mem::forget(runtime);
     outcome.map_or_else(|failure| failure.report(json), |()| ExitCode::SUCCESS)
+}
+
+/// Runs a verb on a thread of its own, which may block on a pipe or a terminal for ever without keeping an interrupt
+/// from being heard.
+async fn until_interrupted(cli: Cli, runtime: tokio::runtime::Handle) -> Result<(), Failure> {
+    let (interruptible, writes) = (!cli.verb.takes_its_own_url(), cli.verb.writes());
+    let (ended, mut outcome) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let work = move || {
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                outcome = run(cli) => outcome,
+                _ = stopped => Err(Failure::interrupted(writes)),
+            }
+        });
+        // Nobody takes the outcome where the process ends already.
+        let _ = ended.send(outcome);
+    };
+    tokio::select! {
+        // The signals are listened for before the verb begins.
+        biased;
+        () = interrupt(), if interruptible => {}
+        ended = async {
+            std::thread::Builder::new().stack_size(STACK).spawn(work)?;
+            Ok::<_, Failure>((&mut outcome).await)
+        } => return ended?.unwrap_or_else(|_| Err(Failure::silent(Exit::Failure))),
+    }
+    drop(stop);
+    // Who blocks is not waited for.
+    let _ = tokio::time::timeout(TIDYING, outcome).await;
+    Err(Failure::interrupted(writes))
+}
+
+impl Cli {
+    /// Parses the command line of this process.
+    fn from_command_line() -> Result<Self, clap::Error> {
+        let matches = with_negative_numbers(Self::command()).try_get_matches()?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if cli.url.is_empty() && matches.value_source("url") == Some(ValueSource::EnvVariable) {
+            DEFAULT_URL.clone_into(&mut cli.url);
+        }
+        if cli.verb.takes_its_own_url() && matches.value_source("url") == Some(ValueSource::CommandLine) {
+            let message = "the url is an argument of this verb: leave out --url";
+            return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
+        }
+        Ok(cli)
+    }
+}
+
+/// Lets every option take a negative number, which would be an unknown option otherwise: data can be one, and for what
+/// can't, the message is about the number.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let takes_values = arg.get_action().takes_values();
+            if takes_values { arg.allow_negative_numbers(true) } else { arg }
+        })
+        .mut_subcommands(with_negative_numbers)
+}
+
+impl Verb {
+    /// Returns whether it makes databases of its own where its argument says. It has them to remove, so that it deals
+    /// with an interrupt itself.
+    const fn takes_its_own_url(&self) -> bool {
+        match self {
+            Self::Conformance(_) => true,
+            #[cfg(feature = "bench")]
+            Self::Bench(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns whether it may store something.
+    const fn writes(&self) -> bool {
+        match self {
+            Self::Read(_)
+            | Self::Query(_)
+            | Self::Streams(_)
+            | Self::Export(_)
+            | Self::Health(_)
+            | Self::Stats(_)
+            | Self::Completions(_) => false,
+            _ => true,
+        }
+    }
 }
 
 /// Waits for Ctrl-C, or for the signal by which supervisors end a program; for ever, where the system has neither.

@@ -33,6 +33,11 @@ impl Output {
     }
 }
 
+/// Returns a number with what it counts, in the plural where it is not one.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// Returns a value as one line of JSON. In a document that is kept byte for byte, line breaks can stand only between
 /// tokens, where a space means the same.
 pub(crate) fn json_line(value: &(impl Serialize + ?Sized)) -> Result<String, Failure> {

@@ -40,13 +40,18 @@ pub(crate) fn bytes(argument: &str) -> Result<Vec<u8>, Failure> {
     let read = |source: &mut dyn Read, bytes: &mut Vec<u8>| source.take(limit).read_to_end(bytes);
     match argument.strip_prefix('@') {
         Some(path) => {
-            let failed = |error: io::Error| Failure::usage(format!("can't read {path}: {error}"));
+            let advice = if path == "-" { ": write - alone for standard input" } else { "" };
+            let failed = |error: io::Error| Failure::usage(format!("can't read {path}: {error}{advice}"));
             read(&mut File::open(path).map_err(failed)?, &mut bytes).map_err(failed)?;
         }
         None if argument == "-" => {
             read(&mut io::stdin().lock(), &mut bytes)?;
         }
         None => bytes.extend_from_slice(argument.as_bytes()),
+    }
+    if bytes.len() as u64 == limit {
+        let place = argument.strip_prefix('@').unwrap_or("standard input");
+        return Err(Failure::usage(format!("{place} has more than {} bytes", limits::EVENT_BYTES_MAX)));
     }
     Ok(bytes)
 }

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Only events with this value, as in data.customer.id=7 or metadata.host='"7"'; what is not JSON is a string.
     #[arg(long = "where", value_name = "PATH=VALUE", value_parser = filter)]
     values: Vec<JsonFilter>,
-    /// Only the event of this id; no other filter applies.
+    /// Only the event of this id, which is unique in a stream's lane: one of each lane at most; no other filter applies.
     #[arg(long, value_name = "UUID")]
     event_id: Option<Uuid>,
     /// Begin beyond this position, in reading order.
@@ -99,16 +99,21 @@ impl Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if let Some(event_id) = args.event_id {
-        return one(event_id, context).await;
+        return by_id(event_id, context).await;
     }
     let query = args.query()?;
     let store = context.store().await?;
     events::print(context, &store, query).await.map(drop)
 }
 
-async fn one(event_id: Uuid, context: &Context) -> Result<(), Failure> {
+async fn by_id(event_id: Uuid, context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
-    let event = store.event(event_id).await?;
-    let event = event.ok_or_else(|| Failure::not_found(format!("event {event_id} does not exist")))?;
-    events::print_one(context, &event)
+    let mut found = Vec::new();
+    for lane in &store.topic().lanes {
+        found.extend(store.backend().event(*lane, event_id).await?);
+    }
+    if found.is_empty() {
+        return Err(Failure::not_found(format!("event {event_id} does not exist")));
+    }
+    events::print_all(context, &found)
 }

@@ -1,5 +1,6 @@
 //! `annals stats`: the events of each type, counted.
 
+use super::output::counted;
 use super::table::{Column, Table};
 use super::{Context, Failure, events};
 
@@ -32,5 +33,6 @@ pub(crate) async fn run(_args: Args, context: &Context) -> Result<(), Failure> {
         table.row(cells, &mut out)?;
     }
     table.finish(&mut out)?;
-    out.line(format_args!("{} events", statistics.iter().map(|counted| counted.events).sum::<i64>()))
+    let events: i64 = statistics.iter().map(|counted| counted.events).sum();
+    out.line(counted(events.unsigned_abs(), "event"))
 }

@@ -13,17 +13,24 @@ const BATCH: usize = 500;
 pub(crate) struct Column {
     title: &'static str,
     align: Alignment,
+    shown: bool,
 }
 
 impl Column {
     /// Makes a column of text.
     pub(crate) const fn text(title: &'static str) -> Self {
-        Self { title, align: Alignment::Left }
+        Self { title, align: Alignment::Left, shown: true }
     }
 
     /// Makes a column of numbers.
     pub(crate) const fn number(title: &'static str) -> Self {
-        Self { title, align: Alignment::Right }
+        Self { title, align: Alignment::Right, shown: true }
+    }
+
+    /// Leaves the column out unless it says something.
+    pub(crate) const fn shown_if(mut self, shown: bool) -> Self {
+        self.shown = shown;
+        self
     }
 }
 
@@ -73,8 +80,8 @@ impl<const N: usize> Table<N> {
 
     fn text(&self, cells: &[String; N]) -> String {
         let mut line = String::new();
-        for (index, cell) in cells.iter().enumerate() {
-            if index > 0 {
+        for (index, cell) in cells.iter().enumerate().filter(|(index, _)| self.columns[*index].shown) {
+            if !line.is_empty() {
                 line.push_str("  ");
             }
             line.push_str(&pad_str(cell, self.widths[index], self.columns[index].align, None));

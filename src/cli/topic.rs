@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::table::{Column, Table};
-use super::{Context, Failure};
+use super::{Context, Failure, output::counted};
 use crate::limits;
 
 /// The arguments of `annals topic`.
@@ -37,13 +37,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 
 async fn create(name: &str, partitions: u16, context: &Context) -> Result<(), Failure> {
     let topic = context.store().await?.create_topic(name, partitions).await?;
-    let mut out = context.output();
-    if context.json {
+    let text = format!("topic {:?} has {}", topic.name, counted(topic.lanes.len() as u64, "lane"));
+    let printed = if context.json {
         let (name, lanes, incarnation) = (&topic.name, &topic.lanes, topic.incarnation);
-        return out.json(&json!({"topic": name, "lanes": lanes, "incarnation": incarnation}));
-    }
-    let lanes = topic.lanes.len();
-    out.line(format!("topic {:?} has {lanes} lane{}", topic.name, if lanes == 1 { "" } else { "s" }))
+        context.output().json(&json!({"topic": name, "lanes": lanes, "incarnation": incarnation}))
+    } else {
+        context.output().line(&text)
+    };
+    context.done(printed, &text)
 }
 
 async fn list(context: &Context) -> Result<(), Failure> {

@@ -138,7 +138,10 @@ pub enum Fault {
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self::Schema { reason: fault.to_string() }
+        match fault {
+            Fault::NoSuchTarget { .. } => Self::invalid("target", fault.to_string()),
+            fault => Self::Schema { reason: fault.to_string() },
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::Blame;
+use super::{Blame, failure};
 use crate::append::Append;
 use crate::cli::line::{Defaults, Line};
 use crate::cli::{Exit, Failure};
@@ -72,16 +72,17 @@ impl<'a> Import<'a> {
         Self { store, resuming: true, imported: 0, skipped: 0 }
     }
 
-    /// Stores lines that are not there yet. A failure says which line is to blame, if one is; those before it are
-    /// stored.
+    /// Stores lines that are not there yet, lane after lane, since a request has one. A failure says which line is to
+    /// blame, if one is; those before it are stored, and so may be later ones of other lanes.
     pub(super) async fn store(&mut self, mut entries: Vec<(u64, Entry)>) -> Result<(), Blame> {
-        let mut changed = None;
+        entries.sort_by_cached_key(|(line, entry)| (self.store.lane(entry.stream.id()), *line));
+        let mut blame = None;
         while !entries.is_empty() {
             if self.resuming
                 && let Some((line, failure)) = self.skip_known(&mut entries).await?
             {
                 entries.retain(|(number, _)| *number < line);
-                changed = Some((Some(line), failure));
+                blame = Some((Some(line), failure));
                 continue;
             }
             let end = end_of_request(self.store, &entries);
@@ -92,24 +93,33 @@ impl<'a> Import<'a> {
                 }
                 // The look-up finds at least this event, so that the next round has fewer lines.
                 Err(Error::DuplicateEvent { .. }) => self.resuming = true,
-                Err(error) => return Err(self.blame(&entries[..end], error).await),
+                Err(error) => {
+                    let (line, failure) = self.blame(&entries[..end], error).await;
+                    // Lines before it may still wait in the next lanes; one of those may be to blame, too.
+                    let Some(first) = line else { return Err((None, failure)) };
+                    entries.drain(..end);
+                    entries.retain(|(number, _)| *number < first);
+                    blame = Some((line, failure));
+                }
             }
         }
-        changed.map_or(Ok(()), Err)
+        blame.map_or(Ok(()), Err)
     }
 
     /// Takes out the lines whose events are stored already, and returns the first one whose event is stored with other
     /// content.
     async fn skip_known(&mut self, entries: &mut Vec<(u64, Entry)>) -> Result<Option<(u64, Failure)>, Blame> {
         let places = entries.iter().map(|(_, entry)| (entry.stream.id(), entry.event.event_id().unwrap_or_default()));
-        let known = self.store.find_events(places).await.map_err(|error| (None, error.into()))?;
+        let known = self.store.find_events(places).await.map_err(|error| (None, failure(error)))?;
         self.resuming = !known.is_empty();
         let before = entries.len();
         let mut changed = None;
+        // Lanes come one after the other: the first line that was changed may stand in a later one.
         entries.retain(|(line, entry)| match known.get(&entry.event.event_id().unwrap_or_default()) {
             None => true,
             Some(place) => {
-                if changed.is_none() && place.hash.is_some() && ![entry.hash, content(entry)].contains(&place.hash) {
+                let is_first = changed.as_ref().is_none_or(|(first, _)| line < first);
+                if is_first && place.hash.is_some() && ![entry.hash, content(entry)].contains(&place.hash) {
                     let reason = format!("its event is stored with other content, at position {}", place.position);
                     changed = Some((*line, Failure::new(Exit::Conflict, reason)));
                 }
@@ -123,15 +133,15 @@ impl<'a> Import<'a> {
     /// Finds the line that made a request fail, and stores those before it.
     async fn blame(&mut self, entries: &[(u64, Entry)], error: Error) -> Blame {
         let (Error::TypeMismatch { stream: id, .. } | Error::StreamDeleted { stream: id }) = &error else {
-            return (None, error.into());
+            return (None, failure(error));
         };
         let Some(index) = entries.iter().position(|(_, entry)| entry.stream.id() == id) else {
-            return (None, error.into());
+            return (None, failure(error));
         };
         if index > 0 {
             match self.store.commit(request(&entries[..index])).await {
                 Ok(_) => self.imported += index as u64,
-                Err(error) => return (None, error.into()),
+                Err(error) => return (None, failure(error)),
             }
         }
         (Some(entries[index].0), error.into())

@@ -1,7 +1,7 @@
 //! `annals import`: JSON lines of any size, in constant memory, each event once.
 
 mod append;
-mod lines;
+mod lanes;
 mod restore;
 
 use std::fs::File;
@@ -12,13 +12,12 @@ use std::time::Instant;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Context, Failure, progress};
+use super::lines::{self, Chunk, Limits};
+use super::output::counted;
+use super::{Context, Exit, Failure, progress};
+use crate::error::Error;
 use crate::limits;
 use crate::store::Store;
-use lines::{Chunk, Limits};
-
-/// Bytes of a line beyond those of its event.
-const LINE_EXTRA: usize = 1024 * 1024;
 
 /// Lines that are stored together, unless they have too many bytes.
 const BATCH: u16 = 2_000;
@@ -39,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     restore: bool,
     /// The name from which lines without an `event_id` get one [default: the file's full path].
-    #[arg(long, conflicts_with = "restore")]
+    #[arg(long, conflicts_with = "restore", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// Lines that are stored together.
     #[arg(long, value_name = "LINES", default_value_t = BATCH,
@@ -58,11 +57,13 @@ pub(super) struct Counts {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let store = context.store().await?;
     let Counts { imported, skipped, seconds } = import(&store, args).await?;
-    let mut out = context.output();
-    if context.json {
-        return out.json(&json!({"imported": imported, "skipped": skipped, "seconds": seconds}));
-    }
-    out.line(format_args!("imported {imported}, skipped {skipped}, {seconds:.2} s"))
+    let text = format!("imported {imported}, skipped {skipped}, {seconds:.2} s");
+    let printed = if context.json {
+        context.output().json(&json!({"imported": imported, "skipped": skipped, "seconds": seconds}))
+    } else {
+        context.output().line(&text)
+    };
+    context.done(printed, &text)
 }
 
 /// Imports a file under a name of its own.
@@ -75,9 +76,12 @@ pub(super) async fn import_file(store: &Store, file: &Path, name: &str) -> Resul
 async fn import(store: &Store, args: Args) -> Result<Counts, Failure> {
     let start = Instant::now();
     let Source { read, bytes, path } = open(&args.file)?;
-    let limits = Limits { lines: args.batch.into(), line_bytes: store.max_event_bytes() + LINE_EXTRA };
+    let limits = Limits { lines: args.batch.into(), line_bytes: lines::line_bytes(store.max_event_bytes()) };
     let bar = progress::bytes(bytes);
     let (outcome, imported, skipped) = if args.restore {
+        if bytes.is_some() {
+            lanes::check(store, open(&args.file)?.read, limits).await?;
+        }
         let mut restore = restore::Restore::new(store).await?;
         let chunks = reader(read, limits, restore::parse);
         let outcome = drain(chunks, &bar, async |entries| restore.store(entries).await).await;
@@ -97,13 +101,24 @@ async fn import(store: &Store, args: Args) -> Result<Counts, Failure> {
 impl Counts {
     /// Says which line is to blame, what is stored, and what to do.
     fn explain(self, (line, failure): Blame) -> Failure {
-        let stored = format!("{} lines were stored now, {} before", self.imported, self.skipped);
+        let were = if self.imported == 1 { "was" } else { "were" };
+        let stored = format!("{} {were} stored now, {} before", counted(self.imported, "line"), self.skipped);
         match line {
             Some(line) => {
                 failure.at(&format!("line {line}")).then(&format!("{stored}; mend the line and run it again"))
             }
             None => failure.then(&format!("{stored}; run it again to go on")),
         }
+    }
+}
+
+/// Says what kept lines from being stored. An import has no command ids: it is only run again.
+fn failure(error: Error) -> Failure {
+    match error {
+        Error::Ambiguous { operation } => {
+            Failure::new(Exit::Unavailable, format!("the database became unreachable during {operation}"))
+        }
+        error => error.into(),
     }
 }
 

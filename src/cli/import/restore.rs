@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Blame;
+use super::lanes::Lanes;
+use super::{Blame, failure};
 use crate::cli::line::Line;
 use crate::cli::{Exit, Failure};
 use crate::event::RecordedEvent;
@@ -19,6 +20,7 @@ pub(super) fn parse(_number: u64, text: &str) -> Result<RecordedEvent, Failure> 
 pub(super) struct Restore<'a> {
     store: &'a Store,
     heads: HashMap<LaneId, Position>,
+    lanes: Lanes,
     pub imported: u64,
     pub skipped: u64,
 }
@@ -26,12 +28,17 @@ pub(super) struct Restore<'a> {
 impl<'a> Restore<'a> {
     pub(super) async fn new(store: &'a Store) -> Result<Self, Failure> {
         let heads = store.heads().await?.into_iter().collect();
-        Ok(Self { store, heads, imported: 0, skipped: 0 })
+        Ok(Self { store, heads, lanes: Lanes::default(), imported: 0, skipped: 0 })
     }
 
     /// Stores lines at the ends of their lanes. Those that stand there already are skipped: an earlier run was
     /// interrupted. Anything else in their places is a failure.
     pub(super) async fn store(&mut self, entries: Vec<(u64, RecordedEvent)>) -> Result<(), Blame> {
+        for (line, event) in &entries {
+            let own = self.store.lane(&event.aggregate_id);
+            let topic_lanes = self.store.topic().lanes.len();
+            self.lanes.add(event.lane, own, topic_lanes).map_err(|failure| (Some(*line), failure))?;
+        }
         let mut lanes: HashMap<LaneId, Vec<RecordedEvent>> = HashMap::new();
         let mut stored = Vec::new();
         let mut blame = None;
@@ -54,7 +61,7 @@ impl<'a> Restore<'a> {
         }
         self.compare(&stored).await?;
         for (lane, events) in lanes {
-            let head = self.store.backend().restore(lane, &events).await.map_err(|error| (None, error.into()))?;
+            let head = self.store.backend().restore(lane, &events).await.map_err(|error| (None, failure(error)))?;
             self.imported += events.len() as u64;
             self.heads.insert(lane, head);
         }
@@ -64,7 +71,7 @@ impl<'a> Restore<'a> {
     /// Checks that what stands in the topic already is what the lines say.
     async fn compare(&mut self, lines: &[(u64, RecordedEvent)]) -> Result<(), Blame> {
         let ids = lines.iter().map(|(_, event)| (&event.aggregate_id, event.event_id));
-        let known = self.store.find_events(ids).await.map_err(|error| (None, error.into()))?;
+        let known = self.store.find_events(ids).await.map_err(|error| (None, failure(error)))?;
         for (line, event) in lines {
             let same = known
                 .get(&event.event_id)

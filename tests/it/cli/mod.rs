@@ -1,6 +1,7 @@
 //! The real binary on SQLite files.
 
 mod import;
+mod input;
 mod process;
 mod verbs;
 

@@ -1,4 +1,4 @@
-//! Reads a file of JSON lines in constant memory, and cuts it into chunks.
+//! Reads JSON lines in bounded memory, and cuts a file of them into chunks.
 
 use std::io::{BufRead, BufReader, Read};
 
@@ -6,12 +6,15 @@ use tokio::sync::mpsc;
 
 use crate::cli::Failure;
 
+/// Bytes of a line beyond those of its event.
+const EXTRA: usize = 1024 * 1024;
+
 /// Bytes of lines that a chunk holds at most, unless one line alone has more.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Lines that are stored together.
 #[derive(Debug)]
-pub(super) struct Chunk<T> {
+pub(crate) struct Chunk<T> {
     /// What each line says, with its number.
     pub entries: Vec<(u64, T)>,
     /// Bytes of the file that were read so far.
@@ -22,7 +25,7 @@ pub(super) struct Chunk<T> {
 
 /// How a file is read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Lines of a chunk.
     pub lines: usize,
     /// Bytes of a line.
@@ -30,7 +33,7 @@ pub(super) struct Limits {
 }
 
 /// Reads `source` to its end, or to the first line that `parse` refuses, and sends what it finds.
-pub(super) fn read<T>(
+pub(crate) fn read<T>(
     source: impl Read,
     limits: Limits,
     parse: impl Fn(u64, &str) -> Result<T, Failure>,
@@ -42,8 +45,9 @@ pub(super) fn read<T>(
     let mut entries = Vec::new();
     loop {
         number += 1;
-        let entry = next(&mut source, limits.line_bytes, &mut line, &mut read)
-            .and_then(|more| if more { parse_line(&line, number, &parse).map(Some) } else { Ok(None) });
+        let entry = next(&mut source, limits.line_bytes, &mut line, &mut read).and_then(|more| {
+            if more { text(&line, number)?.map(|text| parse(number, text)).transpose().map(Some) } else { Ok(None) }
+        });
         match entry {
             Ok(Some(entry)) => {
                 weight += line.len();
@@ -66,8 +70,18 @@ pub(super) fn read<T>(
     }
 }
 
-/// Reads the next line without its end; false where there is none.
-fn next(source: &mut impl BufRead, limit: usize, line: &mut Vec<u8>, read: &mut u64) -> Result<bool, Failure> {
+/// Returns how many bytes a line may have, where an event may have so many.
+pub(crate) const fn line_bytes(event_bytes: usize) -> usize {
+    event_bytes + EXTRA
+}
+
+/// Reads the next line without its end, at most two bytes more than it may have; false where there is none.
+pub(crate) fn next(
+    source: &mut impl BufRead,
+    limit: usize,
+    line: &mut Vec<u8>,
+    read: &mut u64,
+) -> Result<bool, Failure> {
     line.clear();
     let bytes = source.take(limit as u64 + 2).read_until(b'\n', line)?;
     *read += bytes as u64;
@@ -84,15 +98,11 @@ fn next(source: &mut impl BufRead, limit: usize, line: &mut Vec<u8>, read: &mut 
     Ok(bytes > 0)
 }
 
-/// Parses a line; an empty one, and the mark that some editors put at a file's beginning, say nothing.
-fn parse_line<T>(
-    line: &[u8],
-    number: u64,
-    parse: impl Fn(u64, &str) -> Result<T, Failure>,
-) -> Result<Option<T>, Failure> {
+/// Returns the text of a line; none where it is empty. The mark that some editors put at a file's beginning says nothing.
+pub(crate) fn text(line: &[u8], number: u64) -> Result<Option<&str>, Failure> {
     let text = std::str::from_utf8(line).map_err(|error| {
-        Failure::usage(format!("byte {} is not utf-8: convert the file to utf-8", error.valid_up_to() + 1))
+        Failure::usage(format!("byte {} is not utf-8: convert the input to utf-8", error.valid_up_to() + 1))
     })?;
     let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-    if text.trim().is_empty() { Ok(None) } else { parse(number, text).map(Some) }
+    Ok(Some(text).filter(|text| !text.trim().is_empty()))
 }
