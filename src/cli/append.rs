@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// The message that caused the event; without one, the command.
     #[arg(long, value_name = "UUID", requires = "event_type")]
     causation: Option<Uuid>,
-    /// Who caused the events [default: the environment's ANNALS_ACTOR, or the name of the user who runs this].
+    /// Who caused the events [default: the environment's `ANNALS_ACTOR`, or the name of the user who runs this].
     #[arg(long)]
     actor: Option<String>,
     /// What kind of actor caused them: user, service or system.

@@ -117,7 +117,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     match args.verb {
         Verb::Up { to, own } => {
             let config = context.config()?;
-            let is_there = sqlite_file(&config).is_some_and(|file| file.exists());
+            let is_there = sqlite_file(&config).is_some_and(Path::exists);
             let printed = up(context, &config, own, to).await;
             if printed.is_err() && !is_there {
                 remove_if_empty(&config);

@@ -214,16 +214,16 @@ impl Verb {
 
     /// Returns whether it may store something.
     const fn writes(&self) -> bool {
-        match self {
+        !matches!(
+            self,
             Self::Read(_)
-            | Self::Query(_)
-            | Self::Streams(_)
-            | Self::Export(_)
-            | Self::Health(_)
-            | Self::Stats(_)
-            | Self::Completions(_) => false,
-            _ => true,
-        }
+                | Self::Query(_)
+                | Self::Streams(_)
+                | Self::Export(_)
+                | Self::Health(_)
+                | Self::Stats(_)
+                | Self::Completions(_)
+        )
     }
 }
 
