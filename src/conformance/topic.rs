@@ -321,7 +321,7 @@ async fn a_flooded_lane_starves_no_other(f: &Fixture) -> Verdict {
     let store = topic(f, "wide", 4).await?;
     let mut streams = Vec::new();
     for lane in &store.topic().lanes {
-        let id = (0..).map(|number| format!("s{number}")).find(|id| store.lane(id) == *lane);
+        let id = (0..10_000).map(|number| format!("s{number}")).find(|id| store.lane(id) == *lane);
         streams.push(f.stream(&id.unwrap_or_default())?);
     }
     for (number, flooded) in streams.iter().enumerate() {

@@ -51,7 +51,9 @@ impl Backend for Recorder {
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-        batch.iter().for_each(|request| self.note(request));
+        for request in batch {
+            self.note(request);
+        }
         self.inner.commit(lane, batch).await
     }
 

@@ -67,7 +67,7 @@ impl Database for SaboteurDatabase {
     }
 }
 
-/// The case that measures a time, as the machine is busy, and those that fill a queue, which take seconds each.
+/// The case that measures a time, as the machine is busy, and those that take seconds to fill a queue.
 const LEFT_OUT: &[&str] = &[
     "speed::a_thousand_events_of_a_stream_are_read_in_under_100_ms",
     "queue::a_writer_that_waits_for_the_lock_is_answered_at_its_deadline",
@@ -77,14 +77,15 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 /// Runs the suite against a saboteur: it must be caught by a case that is meant for it, and pass nine tenths of the
-/// others.
+/// others. The cases of the queue, which take their time, are run where one of them is meant.
 fn is_caught(fault: Fault, meant: &[&str]) {
     let known: Vec<String> = conformance::cases().map(|(name, _)| name).collect();
     for name in meant.iter().chain(LEFT_OUT) {
         assert!(known.iter().any(|known| known == name), "no case is named {name}");
     }
     let (mut failed, mut passed) = (Vec::new(), 0);
-    let wanted = |name: &str| !LEFT_OUT.contains(&name);
+    let queue = meant.iter().any(|name| name.starts_with("queue::"));
+    let wanted = |name: &str| !LEFT_OUT.contains(&name) && (queue || !name.starts_with("queue::"));
     let count = |report: Report| match report.status {
         Status::Passed => passed += 1,
         Status::Failed(_) => failed.push(report.name),
