@@ -162,7 +162,12 @@ fn is_caught(fault: Fault, meant: &[&str]) {
 #[case::forgets_commands(Fault::ForgetsCommands, &["idempotency::a_repeated_command_stores_nothing"])]
 #[case::forgets_brief_commands(
     Fault::ForgetsBriefCommands,
-    &["idempotency::a_repeated_command_stores_nothing", "idempotency::a_repeated_command_gets_the_first_outcome"]
+    &[
+        "idempotency::a_repeated_command_stores_nothing",
+        "idempotency::a_repeated_command_gets_the_first_outcome",
+        "command_reuse::any_changed_field_of_an_event_is_a_reuse",
+        "cancel::a_dropped_command_can_be_repeated",
+    ]
 )]
 #[case::remembers_commands_in_memory(
     Fault::RemembersCommandsInMemory,
