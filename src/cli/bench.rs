@@ -9,7 +9,8 @@ use crate::bench::{Figures, Finding, Plan, Report, Task, run as measure};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The database to measure: sqlite:PATH (files beside it are used) or postgres://… (a user who may create schemas).
-    url: String,
+    #[arg(value_name = "URL")]
+    database: String,
     /// The workloads and studies, separated by commas; all without.
     #[arg(long, value_delimiter = ',')]
     workload: Vec<Task>,
@@ -28,7 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    if args.url.starts_with("sqlite::memory:") {
+    if args.database.starts_with("sqlite::memory:") {
         return Err(Failure::usage("a benchmark of sqlite needs a file: write sqlite:PATH"));
     }
     let tasks = if args.workload.is_empty() { Task::all().collect() } else { args.workload };
@@ -47,7 +48,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             _ = unprintable => {}
         }
     };
-    let measured = measure(&args.url, &plan, stop, move |report| {
+    let measured = measure(&args.database, &plan, stop, move |report| {
         // Where nobody takes reports any more, the measuring is stopped.
         let _ = sender.send(report);
     });

@@ -231,3 +231,11 @@ fn a_server_that_is_not_there_is_named() {
     write!(text, "{run:?}").unwrap();
     assert!(!text.contains("s3cret"), "{text}");
 }
+
+#[test]
+fn a_benchmark_takes_its_database_as_an_argument() {
+    let annals = Annals::new();
+    let url = annals.url("bench.db");
+    let quick = ["--rounds", "1", "--thousands", "1", "--workload", "query_type"];
+    assert!(annals.ok(["bench", &url].into_iter().chain(quick)).contains("query_type"));
+}
