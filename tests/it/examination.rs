@@ -4,16 +4,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals::backend::{Backend, Capabilities, Examined, Request, Topic};
+use annals::backend::{Backend, Request};
 use annals::conformance::{Harness, UrlHarness};
-use annals::{
-    Append, Appended, Condition, Config, Expected, Json, LaneId, NewEvent, NewSnapshot, Page, Position, Query,
-    RecordedCommand, RecordedEvent, Result, Snapshot, SnapshotQuery, Store, Stream, StreamFilter, StreamInfo,
-    TypeStatistics, Version,
-};
+use annals::{Append, Appended, Condition, Config, Expected, LaneId, NewEvent, Position, Query, Result, Store, Stream};
 use async_trait::async_trait;
 use rstest::rstest;
-use uuid::Uuid;
+
+use crate::decorator::{Decorated, Decorator};
 
 /// Notes how far the conditions were examined that it is to commit.
 #[derive(Debug)]
@@ -22,95 +19,15 @@ struct Recorder {
     examined: Mutex<Vec<Position>>,
 }
 
-impl Recorder {
-    fn note(&self, request: &Request) {
-        self.examined.lock().unwrap().push(request.examined.until);
-    }
-}
-
 #[async_trait]
-impl Backend for Recorder {
-    fn name(&self) -> &'static str {
-        "recorder"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn commit_blocks(&self) -> bool {
-        self.inner.commit_blocks()
-    }
-
-    async fn topics(&self) -> Result<Vec<Topic>> {
-        self.inner.topics().await
-    }
-
-    async fn create_topic(&self, name: &str, partitions: u16) -> Result<Topic> {
-        self.inner.create_topic(name, partitions).await
+impl Decorator for Recorder {
+    fn inner(&self) -> &Arc<dyn Backend> {
+        &self.inner
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-        for request in batch {
-            self.note(request);
-        }
+        self.examined.lock().unwrap().extend(batch.iter().map(|request| request.examined.until));
         self.inner.commit(lane, batch).await
-    }
-
-    async fn examine(&self, lane: LaneId, condition: &Condition) -> Result<Examined> {
-        self.inner.examine(lane, condition).await
-    }
-
-    async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {
-        self.inner.read(lane, query, rows).await
-    }
-
-    async fn head(&self, lane: LaneId) -> Result<Position> {
-        self.inner.head(lane).await
-    }
-
-    async fn event(&self, lane: LaneId, event_id: Uuid) -> Result<Option<RecordedEvent>> {
-        self.inner.event(lane, event_id).await
-    }
-
-    async fn stream(&self, lane: LaneId, aggregate_id: &str) -> Result<Option<StreamInfo>> {
-        self.inner.stream(lane, aggregate_id).await
-    }
-
-    async fn streams(&self, lane: LaneId, filter: &StreamFilter) -> Result<Vec<StreamInfo>> {
-        self.inner.streams(lane, filter).await
-    }
-
-    async fn set_metadata(&self, lane: LaneId, id: &str, expected: Option<i64>, metadata: &Json) -> Result<i64> {
-        self.inner.set_metadata(lane, id, expected, metadata).await
-    }
-
-    async fn command(&self, lane: LaneId, command_id: Uuid) -> Result<Option<RecordedCommand>> {
-        self.inner.command(lane, command_id).await
-    }
-
-    async fn save_snapshot(&self, lane: LaneId, snapshot: &NewSnapshot) -> Result<bool> {
-        self.inner.save_snapshot(lane, snapshot).await
-    }
-
-    async fn snapshot(&self, lane: LaneId, id: &str, query: SnapshotQuery) -> Result<Option<Snapshot>> {
-        self.inner.snapshot(lane, id, query).await
-    }
-
-    async fn prune_snapshots(&self, lane: LaneId, id: &str, before: Version) -> Result<u64> {
-        self.inner.prune_snapshots(lane, id, before).await
-    }
-
-    async fn statistics(&self, lane: LaneId) -> Result<Vec<TypeStatistics>> {
-        self.inner.statistics(lane).await
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }
 
@@ -145,7 +62,7 @@ async fn a_long_condition_is_examined_before_the_lock(
     let Some(harness) = harness(engine) else { return };
     let database = harness.fresh().await.unwrap();
     let (other, own) = (database.open(&[]).await.unwrap(), database.open(&[]).await.unwrap());
-    let recorder = Arc::new(Recorder { inner: Arc::clone(own.backend()), examined: Mutex::default() });
+    let recorder = Arc::new(Decorated(Recorder { inner: Arc::clone(own.backend()), examined: Mutex::default() }));
     let config: Config = database.url().unwrap().parse().unwrap();
     let store = Store::with_backend(Arc::clone(&recorder) as Arc<dyn Backend>, &config).await.unwrap();
     let lane = store.topic().lanes[0];
@@ -167,7 +84,7 @@ async fn a_long_condition_is_examined_before_the_lock(
     let condition = Condition::after(Position::new(10)).or(["Removed"], [""; 0]).unwrap();
     let events = [NewEvent::json("Added", &1).unwrap()];
     let append = Append::new().to(Stream::new("cart", "cart-2").unwrap(), Expected::NoStream, events);
-    let committed = async || recorder.examined.lock().unwrap().clone();
+    let committed = async || recorder.0.examined.lock().unwrap().clone();
     let release = async {
         while committed().await.is_empty() {
             tokio::task::yield_now().await;

@@ -25,6 +25,8 @@ mod cli;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod crash;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod decorator;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod examination;
 #[cfg(feature = "sqlite")]
 mod migrations;

@@ -1,19 +1,16 @@
 //! The controls: stores that break what the cycles verify, and that the verification must therefore catch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use annals::backend::decide::{Decision, LaneState, StreamState, decide};
-use annals::backend::{Backend, Capabilities, Request, Topic};
-use annals::{
-    Appended, Config, Error, ErrorClass, Expected, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand,
-    RecordedEvent, Result, Snapshot, SnapshotQuery, Store, StreamFilter, StreamInfo, TypeStatistics, Version,
-};
+use annals::backend::decide::{LaneState, StreamState, decide_batch};
+use annals::backend::{Backend, Request};
+use annals::{Appended, Config, Error, ErrorClass, Expected, LaneId, Result, Store};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc};
 use uuid::Uuid;
 
 use super::child::PAUSE;
+use crate::decorator::{Decorated, Decorator};
 
 /// What a control does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +40,7 @@ pub async fn open(url: &str, fault: Option<&str>) -> Store {
             inner.commit(lane, &batch).await.unwrap();
         }
     });
-    Store::with_backend(Arc::new(control), &url.parse::<Config>().unwrap()).await.unwrap()
+    Store::with_backend(Arc::new(Decorated(control)), &url.parse::<Config>().unwrap()).await.unwrap()
 }
 
 /// Connects, again and again while the server is down: it may be killed before a child has come so far.
@@ -76,14 +73,7 @@ impl Control {
         let mut foreseen = self.foreseen.lock().await;
         let mut state = match foreseen.take() {
             Some(state) => state,
-            None => LaneState {
-                lane,
-                head: self.inner.head(lane).await?,
-                now: chrono::DateTime::UNIX_EPOCH,
-                streams: HashMap::new(),
-                commands: HashMap::new(),
-                event_ids: HashMap::new(),
-            },
+            None => LaneState::new(lane, self.inner.head(lane).await?, chrono::DateTime::UNIX_EPOCH),
         };
         for rule in batch.iter().flat_map(|request| &request.streams) {
             if !state.streams.contains_key(&rule.aggregate_id)
@@ -94,12 +84,7 @@ impl Control {
                 state.streams.insert(stream.aggregate_id, known);
             }
         }
-        let decide = |request| match decide(&mut state, request, None) {
-            Ok(Decision::Accept(accepted)) => Ok(accepted.outcome),
-            Ok(Decision::Duplicate(outcome)) => Ok(outcome),
-            Err(error) => Err(error),
-        };
-        let answers = batch.iter().map(|request| &**request).map(decide).collect();
+        let (answers, _) = decide_batch(&mut state, batch, batch.iter().map(|_| None));
         *foreseen = Some(state);
         drop(foreseen);
         self.late.send((lane, batch.to_vec())).await.map_err(|_| Error::Closed)?;
@@ -143,25 +128,9 @@ impl Control {
 }
 
 #[async_trait]
-impl Backend for Control {
-    fn name(&self) -> &'static str {
-        self.inner.name()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    fn commit_blocks(&self) -> bool {
-        self.inner.commit_blocks()
-    }
-
-    async fn topics(&self) -> Result<Vec<Topic>> {
-        self.inner.topics().await
-    }
-
-    async fn create_topic(&self, name: &str, partitions: u16) -> Result<Topic> {
-        self.inner.create_topic(name, partitions).await
+impl Decorator for Control {
+    fn inner(&self) -> &Arc<dyn Backend> {
+        &self.inner
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
@@ -171,57 +140,5 @@ impl Backend for Control {
             Fault::StoresHalves => self.store_halves(lane, batch).await,
             Fault::ForgetsCommands => self.forget_commands(lane, batch).await,
         }
-    }
-
-    async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {
-        self.inner.read(lane, query, rows).await
-    }
-
-    async fn head(&self, lane: LaneId) -> Result<Position> {
-        self.inner.head(lane).await
-    }
-
-    async fn event(&self, lane: LaneId, event_id: Uuid) -> Result<Option<RecordedEvent>> {
-        self.inner.event(lane, event_id).await
-    }
-
-    async fn stream(&self, lane: LaneId, aggregate_id: &str) -> Result<Option<StreamInfo>> {
-        self.inner.stream(lane, aggregate_id).await
-    }
-
-    async fn streams(&self, lane: LaneId, filter: &StreamFilter) -> Result<Vec<StreamInfo>> {
-        self.inner.streams(lane, filter).await
-    }
-
-    async fn set_metadata(&self, lane: LaneId, id: &str, expected: Option<i64>, metadata: &Json) -> Result<i64> {
-        self.inner.set_metadata(lane, id, expected, metadata).await
-    }
-
-    async fn command(&self, lane: LaneId, command_id: Uuid) -> Result<Option<RecordedCommand>> {
-        self.inner.command(lane, command_id).await
-    }
-
-    async fn save_snapshot(&self, lane: LaneId, snapshot: &NewSnapshot) -> Result<bool> {
-        self.inner.save_snapshot(lane, snapshot).await
-    }
-
-    async fn snapshot(&self, lane: LaneId, id: &str, query: SnapshotQuery) -> Result<Option<Snapshot>> {
-        self.inner.snapshot(lane, id, query).await
-    }
-
-    async fn prune_snapshots(&self, lane: LaneId, id: &str, before: Version) -> Result<u64> {
-        self.inner.prune_snapshots(lane, id, before).await
-    }
-
-    async fn statistics(&self, lane: LaneId) -> Result<Vec<TypeStatistics>> {
-        self.inner.statistics(lane).await
-    }
-
-    async fn ping(&self) -> Result<()> {
-        self.inner.ping().await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
     }
 }
