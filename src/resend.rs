@@ -12,9 +12,10 @@ use crate::backend::{Backend, Request};
 use crate::error::{Error, ErrorClass, Result};
 use crate::limits;
 use crate::position::{LaneId, Position};
-use crate::writer::{LaneWork, is_the_data};
+use crate::writer::LaneWork;
 
-const AMBIGUOUS: Error = Error::Ambiguous { operation: "append" };
+/// Nobody can be asked what came of a request.
+pub(crate) const AMBIGUOUS: Error = Error::Ambiguous { operation: "append" };
 
 /// How often a batch is sent again that the database rolled back because of others.
 const ROLLED_BACK: u32 = 4;
@@ -22,44 +23,70 @@ const ROLLED_BACK: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Commits a batch; where the database rolled it back because of others, a few times more; where the connection is lost,
-/// again and again for as long as the lane's patience lasts, or half as long where nothing can have been carried out.
-///
-/// # Errors
-/// What the backend answers; [`Error::Ambiguous`] where it stays out of reach after an attempt that may have been
-/// carried out.
-pub(crate) async fn commit(lane: &LaneWork, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-    attempt(lane, batch, Instant::now(), false).await
+/// Requests that are sent together.
+struct Part<'a> {
+    requests: &'a [Arc<Request>],
+    /// Whether an attempt that got no answer may have carried them out.
+    in_doubt: bool,
 }
 
-/// Commits a batch as [`commit`] does, since a time, and perhaps in doubt: when an earlier attempt may have been carried
-/// out.
-async fn attempt(
-    work: &LaneWork,
-    batch: &[Arc<Request>],
-    begin: Instant,
-    mut in_doubt: bool,
-) -> Result<Vec<Result<Appended>>> {
+/// Commits a batch, and answers each of its requests. Where the database rolled it back because of others, it is sent a
+/// few times more; where the connection is lost, again and again for as long as the lane's patience lasts, or half as
+/// long where nothing can have been carried out. Where one request's data may be the reason why all of it is refused, it
+/// is halved until the culprit alone gets the error.
+///
+/// The answers are those of the backend; [`Error::Ambiguous`] where it stays out of reach after an attempt that may have
+/// been carried out.
+pub(crate) async fn commit(work: &LaneWork, batch: &[Arc<Request>]) -> Vec<Result<Appended>> {
+    let begin = Instant::now();
+    let mut answers = Vec::with_capacity(batch.len());
+    let mut parts = vec![Part { requests: batch, in_doubt: false }];
+    while let Some(mut part) = parts.pop() {
+        let outcome = send(work, &mut part, begin).await;
+        let Part { requests, in_doubt } = part;
+        match outcome {
+            Err(error) if requests.len() > 1 && is_the_data(&error) => {
+                let (front, back) = requests.split_at(requests.len() / 2);
+                parts.extend([back, front].map(|requests| Part { requests, in_doubt }));
+            }
+            Err(error) if in_doubt && !is_the_data(&error) => answers.extend(requests.iter().map(|_| Err(AMBIGUOUS))),
+            // This answer is beyond doubt, but it may be about what an earlier attempt has stored.
+            outcome if in_doubt => {
+                for (request, answer) in requests.iter().zip(each(outcome, requests.len())) {
+                    answers.push(settle(work, begin, request, answer).await);
+                }
+            }
+            outcome => answers.extend(each(outcome, requests.len())),
+        }
+    }
+    answers
+}
+
+/// Sends requests until they are answered, or the patience is at its end. They are in doubt from the first attempt on
+/// that may have been carried out.
+async fn send(work: &LaneWork, part: &mut Part<'_>, begin: Instant) -> Result<Vec<Result<Appended>>> {
     let LaneWork { backend, lane, patience, counters, .. } = work;
+    let batch = part.requests;
     let resent = || batch.iter().map(|request| Arc::new(look_up_ids(request))).collect::<Vec<_>>();
-    let mut sent = if in_doubt { Cow::Owned(resent()) } else { Cow::Borrowed(batch) };
+    let mut sent = if part.in_doubt { Cow::Owned(resent()) } else { Cow::Borrowed(batch) };
     let mut outcome = backend.commit(*lane, &sent).await;
     let (mut rolled_back, mut pause) = (0, Duration::ZERO);
     while let Err(error) = &outcome {
         let Error::Backend { class, .. } = error else { break };
-        if *class == ErrorClass::Ambiguous && !in_doubt {
-            in_doubt = true;
+        if *class == ErrorClass::Ambiguous && !part.in_doubt {
+            part.in_doubt = true;
             sent = Cow::Owned(resent());
         }
         let again = match class {
             ErrorClass::Reconnect | ErrorClass::Ambiguous => true,
-            ErrorClass::Retry => in_doubt || rolled_back < ROLLED_BACK,
+            ErrorClass::Retry => part.in_doubt || rolled_back < ROLLED_BACK,
             _ => false,
         };
-        let limit = if in_doubt { *patience } else { *patience / 2 };
+        let limit = if part.in_doubt { *patience } else { *patience / 2 };
         if !again || begin.elapsed() >= limit {
             break;
         }
+        let in_doubt = part.in_doubt;
         tracing::warn!(error = error.report(), in_doubt, "nothing was answered: the batch is sent again");
         if *class == ErrorClass::Retry {
             rolled_back += 1;
@@ -71,34 +98,42 @@ async fn attempt(
         pause = longer(pause);
         outcome = backend.commit(*lane, &sent).await;
     }
-    let answered = match outcome {
-        outcome if !in_doubt => return outcome,
-        Ok(answered) => answered,
-        Err(error) if !is_the_data(&error) => return Err(AMBIGUOUS),
-        // The answer is beyond doubt: what one request holds is refused.
-        Err(error) => match batch {
-            [_] => vec![Err(error)],
-            _ => return Ok(halves(work, batch, begin).await),
-        },
-    };
-    let mut answers = Vec::with_capacity(batch.len());
-    for (request, answer) in batch.iter().zip(answered) {
-        answers.push(settle(work, begin, request, answer).await);
-    }
-    Ok(answers)
+    outcome
 }
 
-/// Commits the halves of a batch that is in doubt, each on its own.
-async fn halves(work: &LaneWork, batch: &[Arc<Request>], begin: Instant) -> Vec<Result<Appended>> {
-    let (front, back) = batch.split_at(batch.len() / 2);
-    let mut answers = Vec::with_capacity(batch.len());
-    for half in [front, back] {
-        match Box::pin(attempt(work, half, begin, true)).await {
-            Ok(found) => answers.extend(found),
-            Err(_) => answers.extend(half.iter().map(|_| Err(AMBIGUOUS))),
+/// Whether one request's data may be the reason why a batch failed.
+fn is_the_data(error: &Error) -> bool {
+    matches!(error, Error::Backend { class: ErrorClass::Conflict | ErrorClass::Fatal, .. })
+}
+
+/// Returns an answer for each of some requests.
+fn each(outcome: Result<Vec<Result<Appended>>>, requests: usize) -> Vec<Result<Appended>> {
+    match outcome {
+        Ok(mut answers) => {
+            // Too few would give some requests the answers of others.
+            answers.resize_with(requests, || Err(AMBIGUOUS));
+            answers
+        }
+        Err(error) => {
+            let mut answers: Vec<_> = (1..requests).map(|_| Err(copy(&error))).collect();
+            answers.push(Err(error));
+            answers
         }
     }
-    answers
+}
+
+/// Copies an error that several requests failed for.
+fn copy(error: &Error) -> Error {
+    match error {
+        Error::Backend { backend, operation, class, source } => {
+            Error::backend(backend, operation, *class, source.to_string())
+        }
+        Error::Ambiguous { operation } => Error::Ambiguous { operation },
+        Error::Deadline { operation, milliseconds } => Error::Deadline { operation, milliseconds: *milliseconds },
+        Error::Schema { reason } => Error::Schema { reason: reason.clone() },
+        Error::Closed => Error::Closed,
+        other => Error::backend("annals", "append", ErrorClass::Fatal, other.to_string()),
+    }
 }
 
 /// Returns the pause after another one.

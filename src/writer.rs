@@ -187,7 +187,7 @@ impl Writer {
             queue.as_ref().ok_or(Error::Closed)?.send(waiting).map_err(|_| Error::Closed)?;
         }
         // Who takes a request answers it, unless the runtime has ended the writer meanwhile.
-        outcome.await.map_err(|_| Error::Ambiguous { operation: "append" })?
+        outcome.await.map_err(|_| resend::AMBIGUOUS)?
     }
 
     fn is_open(&self) -> bool {
@@ -280,78 +280,49 @@ impl LaneWork {
     fn commit_briefly(&self, request: &Arc<Request>) -> Option<Result<Appended>> {
         let start = Instant::now();
         let answer = self.backend.commit_briefly(self.lane, request)?;
-        Some(answer.and_then(|outcome| {
-            let outcomes = [outcome];
-            self.count(&outcomes, start.elapsed());
-            let [outcome] = outcomes;
-            outcome
-        }))
+        let outcome = answer.flatten();
+        self.count(std::slice::from_ref(&outcome), start.elapsed());
+        Some(outcome)
     }
 
     fn count(&self, outcomes: &[Result<Appended>], took: Duration) {
-        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
-        self.counters.count(outcomes.len(), refused, took);
+        let undecided = outcomes.iter().filter(|outcome| matches!(outcome, Err(error) if !is_decided(error))).count();
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count() - undecided;
+        if outcomes.len() > undecided {
+            self.counters.count(outcomes.len() - undecided, refused, took);
+        }
         self.callers.store(self.counters.waiting.load(Ordering::Relaxed), Ordering::Relaxed);
         // A repetition tells a position of long ago.
         let news = outcomes.iter().flatten().filter(|outcome| !outcome.duplicate && outcome.positions.is_some());
         if let Some(head) = news.map(|outcome| outcome.position().get()).max() {
             self.counters.saw(head);
         }
-        tracing::debug!(lane = %self.lane, requests = outcomes.len(), refused, ?took, "a batch is committed");
+        tracing::debug!(lane = %self.lane, requests = outcomes.len(), refused, undecided, ?took, "a batch is answered");
     }
 }
 
-/// Commits a batch and answers its callers; where all of it fails for its data, halves it until the culprit alone gets
-/// the error. A caller that is gone by then has taken its request back.
-async fn commit(lane: &LaneWork, batch: Vec<Waiting>) {
-    let mut parts = vec![batch];
-    while let Some(mut part) = parts.pop() {
-        part.retain(|waiting| !waiting.answer.is_closed());
-        if part.is_empty() {
-            continue;
-        }
-        let requests: Vec<_> = part.iter().map(|waiting| Arc::clone(&waiting.request)).collect();
-        // A caller that left meanwhile needs no answer.
-        let start = Instant::now();
-        match resend::commit(lane, &requests).await {
-            Ok(outcomes) => {
-                lane.count(&outcomes, start.elapsed());
-                for (Waiting { answer, place, .. }, outcome) in part.into_iter().zip(outcomes) {
-                    // Who is answered waits no more.
-                    drop(place);
-                    let _ = answer.send(outcome);
-                }
-            }
-            Err(error) if part.len() > 1 && is_the_data(&error) => {
-                let back = part.split_off(part.len() / 2);
-                parts.extend([back, part]);
-            }
-            Err(error) => {
-                let last = part.pop();
-                for waiting in part {
-                    let _ = waiting.answer.send(Err(copy(&error)));
-                }
-                let _ = last.map(|waiting| waiting.answer.send(Err(error)));
-            }
-        }
-    }
-}
-
-/// Whether one request's data may be the reason why a batch failed.
-pub(crate) fn is_the_data(error: &Error) -> bool {
-    matches!(error, Error::Backend { class: ErrorClass::Conflict | ErrorClass::Fatal, .. })
-}
-
-/// An error for each request of a batch that failed for one reason.
-fn copy(error: &Error) -> Error {
+/// Whether the database decided a request that failed, by the contract's rules or by those of its schema.
+fn is_decided(error: &Error) -> bool {
     match error {
-        Error::Backend { backend, operation, class, source } => {
-            Error::backend(backend, operation, *class, source.to_string())
-        }
-        Error::Ambiguous { operation } => Error::Ambiguous { operation },
-        Error::Deadline { operation, milliseconds } => Error::Deadline { operation, milliseconds: *milliseconds },
-        Error::Schema { reason } => Error::Schema { reason: reason.clone() },
-        Error::Closed => Error::Closed,
-        other => Error::backend("annals", "append", ErrorClass::Fatal, other.to_string()),
+        Error::Backend { class, .. } => *class == ErrorClass::Conflict,
+        Error::Ambiguous { .. } | Error::Deadline { .. } | Error::Schema { .. } | Error::Closed => false,
+        _ => true,
+    }
+}
+
+/// Commits a batch and answers its callers. One that is gone by then has taken its request back.
+async fn commit(lane: &LaneWork, mut batch: Vec<Waiting>) {
+    batch.retain(|waiting| !waiting.answer.is_closed());
+    if batch.is_empty() {
+        return;
+    }
+    let requests: Vec<_> = batch.iter().map(|waiting| Arc::clone(&waiting.request)).collect();
+    let start = Instant::now();
+    let outcomes = resend::commit(lane, &requests).await;
+    lane.count(&outcomes, start.elapsed());
+    for (Waiting { answer, place, .. }, outcome) in batch.into_iter().zip(outcomes) {
+        // Who is answered waits no more; a caller that left meanwhile needs no answer.
+        drop(place);
+        let _ = answer.send(outcome);
     }
 }

@@ -139,7 +139,9 @@ async fn what_the_server_rolls_back_is_tried_again_and_counted(
     session.execute(&refusing(u32::MAX / 2)).await.unwrap();
     let error = append().await.unwrap_err();
     assert_eq!(class(&error), Some(ErrorClass::Retry), "{}", error.report());
-    assert_eq!(store.metrics()[0].rolled_back, 6, "it is not tried without end");
+    let (metrics, decided) = (store.metrics()[0], requests.try_into().unwrap());
+    assert_eq!(metrics.rolled_back, 6, "it is not tried without end");
+    assert_eq!((metrics.requests, metrics.refused), (decided, 0), "only what was decided counts");
     store.close().await;
     database.remove().await.unwrap();
 }
