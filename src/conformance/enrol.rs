@@ -222,8 +222,18 @@ macro_rules! conformance_suite {
                 a_request_of_10001_events_is_refused
                 events_of_all_streams_of_a_request_count_together
                 a_request_beyond_64_mib_is_refused
+                a_request_of_10000_streams_is_decided
+                a_request_of_10001_streams_is_refused
                 a_condition_of_256_alternatives_is_decided
                 a_condition_of_257_alternatives_is_refused
+                an_item_of_256_types_beside_a_tag_is_decided
+                an_item_of_257_types_beside_a_tag_is_refused
+                an_item_of_64_tags_is_decided
+                an_item_of_65_tags_is_refused
+                a_query_of_64_tags_is_answered
+                a_query_of_65_tags_is_refused
+                a_query_of_1000_types_is_answered
+                a_query_of_1001_types_is_refused
                 a_page_of_10000_rows_is_read
                 a_page_of_10001_rows_is_refused
                 a_page_without_rows_is_refused

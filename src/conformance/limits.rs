@@ -26,8 +26,18 @@ pub(super) const CASES: &[Case] = cases![
     a_request_of_10001_events_is_refused: "9.1", "9.2";
     events_of_all_streams_of_a_request_count_together: "9.1", "9.2";
     a_request_beyond_64_mib_is_refused: "9.1", "9.2" if Durable;
+    a_request_of_10000_streams_is_decided: "3.6", "9.1";
+    a_request_of_10001_streams_is_refused: "9.1", "9.2";
     a_condition_of_256_alternatives_is_decided: "3.7", "9.1";
     a_condition_of_257_alternatives_is_refused: "9.1", "9.2";
+    an_item_of_256_types_beside_a_tag_is_decided: "3.7", "9.1";
+    an_item_of_257_types_beside_a_tag_is_refused: "9.1", "9.2";
+    an_item_of_64_tags_is_decided: "3.7", "9.1";
+    an_item_of_65_tags_is_refused: "9.1", "9.2";
+    a_query_of_64_tags_is_answered: "6.3", "9.1";
+    a_query_of_65_tags_is_refused: "9.1", "9.2";
+    a_query_of_1000_types_is_answered: "6.3", "9.1";
+    a_query_of_1001_types_is_refused: "9.1", "9.2";
     a_page_of_10000_rows_is_read: "9.1";
     a_page_of_10001_rows_is_refused: "9.1", "9.2";
     a_page_without_rows_is_refused: "9.1";
@@ -174,6 +184,31 @@ async fn a_request_beyond_64_mib_is_refused(f: &Fixture) -> Verdict {
     nothing_is_stored(f).await
 }
 
+/// Makes a request that writes a stream and guards others that do not exist, that many streams in all.
+fn guards(f: &Fixture, streams: usize) -> Result<Append> {
+    let append = Append::new().to(f.stream("{x}written")?, Expected::Any, f.events(1)?);
+    (1..streams).try_fold(append, |append, number| {
+        Ok(append.guard(f.stream(&format!("{{x}}absent-{number}"))?, Expected::NoStream))
+    })
+}
+
+async fn a_request_of_10000_streams_is_decided(f: &Fixture) -> Verdict {
+    f.store.commit(guards(f, 10_000)?).await?;
+    let last = f.filled("{x}absent-9999", 1).await?;
+    let refused = f.store.commit(guards(f, 10_000)?).await;
+    ensure_err!(refused, Error::Conflict { stream, .. } if stream == last.id());
+    ensure_eq!(f.store.count("{x}written").await?, 1, "events of the stream that was written");
+    Ok(())
+}
+
+async fn a_request_of_10001_streams_is_refused(f: &Fixture) -> Verdict {
+    ensure_err!(f.store.commit(guards(f, 10_001)?).await, Error::Limit { limit: 10_000, actual: 10_001, .. });
+    let stream = f.stream("a")?;
+    let one = (0..10_001).fold(Append::new(), |append, _| append.guard(stream.clone(), Expected::NoStream));
+    ensure_err!(f.store.commit(one).await, Error::Limit { limit: 10_000, actual: 10_001, .. });
+    nothing_is_stored(f).await
+}
+
 /// Makes a condition of items with one tag each, and one item of two types, that many alternatives in all.
 fn condition_of(alternatives: usize) -> Result<Condition> {
     let tagged = (2..alternatives).try_fold(Condition::after(Position::ZERO), |condition, number| {
@@ -198,6 +233,78 @@ async fn a_condition_of_257_alternatives_is_refused(f: &Fixture) -> Verdict {
     let refused = f.store.commit(append.condition(condition_of(limits::CONDITION_ALTERNATIVES + 1)?)).await;
     ensure_err!(refused, Error::Limit { limit: 256, actual: 257, .. });
     nothing_is_stored(f).await
+}
+
+/// Returns that many names that differ.
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("name-{number:04}")).collect()
+}
+
+/// Appends one event, if nothing matches an item of some types and tags.
+async fn append_unless(f: &Fixture, event: NewEvent, types: Vec<String>, tags: Vec<String>) -> Result<(), Error> {
+    let append = Append::new().to(f.stream("a")?, Expected::Any, [event]);
+    f.store.commit(append.condition(Condition::after(Position::ZERO).or(types, tags)?)).await.map(drop)
+}
+
+async fn an_item_of_256_types_beside_a_tag_is_decided(f: &Fixture) -> Verdict {
+    let attempt = async |event| append_unless(f, event, names(256), vec!["tag".to_owned()]).await;
+    attempt(f.event("name-0255")?).await?;
+    attempt(f.event("name-0255")?.with_tags(["tag"])?).await?;
+    ensure_err!(attempt(f.event("Other")?).await, Error::ConditionFailed { .. });
+    ensure_eq!(f.store.count("a").await?, 2, "events of the stream");
+    Ok(())
+}
+
+async fn an_item_of_257_types_beside_a_tag_is_refused(f: &Fixture) -> Verdict {
+    let refused = append_unless(f, f.event("Other")?, names(257), vec!["tag".to_owned()]).await;
+    ensure_err!(refused, Error::Limit { limit: 256, actual: 257, .. });
+    nothing_is_stored(f).await
+}
+
+async fn an_item_of_64_tags_is_decided(f: &Fixture) -> Verdict {
+    let attempt = async |event| append_unless(f, event, Vec::new(), names(64)).await;
+    attempt(f.event("Tagged")?.with_tags(names(63))?).await?;
+    attempt(f.event("Tagged")?.with_tags(names(64))?).await?;
+    ensure_err!(attempt(f.event("Other")?).await, Error::ConditionFailed { .. });
+    ensure_eq!(f.store.count("a").await?, 2, "events of the stream");
+    Ok(())
+}
+
+async fn an_item_of_65_tags_is_refused(f: &Fixture) -> Verdict {
+    let refused = append_unless(f, f.event("Other")?, Vec::new(), names(65)).await;
+    ensure_err!(refused, Error::Limit { limit: 64, actual: 65, .. });
+    nothing_is_stored(f).await
+}
+
+async fn a_query_of_64_tags_is_answered(f: &Fixture) -> Verdict {
+    let events = [f.event("Some")?.with_tags(names(63))?, f.event("All")?.with_tags(names(64))?];
+    f.store.append(&f.stream("a")?, Expected::Any, events).await?;
+    let found = f.store.query(Query::new().tags(names(64))?).await?;
+    let types: Vec<_> = found.iter().map(|event| event.event_type.as_str()).collect();
+    ensure_eq!(types, ["All"], "events that have all of the tags");
+    Ok(())
+}
+
+async fn a_query_of_65_tags_is_refused(_: &Fixture) -> Verdict {
+    ensure_err!(Query::new().tags(names(65)), Error::Limit { limit: 64, actual: 65, .. });
+    ensure_err!(Query::new().tags(names(64))?.tags(["more"]), Error::Limit { limit: 64, actual: 65, .. });
+    Ok(())
+}
+
+async fn a_query_of_1000_types_is_answered(f: &Fixture) -> Verdict {
+    let events = [f.event("name-0000")?, f.event("name-0999")?, f.event("name-1000")?];
+    f.store.append(&f.stream("a")?, Expected::Any, events).await?;
+    let found = f.store.query(Query::new().event_types(names(1_000))?).await?;
+    let types: Vec<_> = found.iter().map(|event| event.event_type.as_str()).collect();
+    ensure_eq!(types, ["name-0000", "name-0999"], "events of any of the types");
+    Ok(())
+}
+
+async fn a_query_of_1001_types_is_refused(_: &Fixture) -> Verdict {
+    ensure_err!(Query::new().event_types(names(1_001)), Error::Limit { limit: 1_000, actual: 1_001, .. });
+    let more = Query::new().event_types(names(1_000))?.event_types(["more"]);
+    ensure_err!(more, Error::Limit { limit: 1_000, actual: 1_001, .. });
+    Ok(())
 }
 
 async fn a_page_of_10000_rows_is_read(f: &Fixture) -> Verdict {
