@@ -128,14 +128,15 @@ impl Store {
         Ok(None)
     }
 
-    /// Returns where events of some ids, each given with its stream's id, stand; those that do not exist are left out.
+    /// Returns where events of some ids, each given with its stream's id, stand, by lane and id: one id may stand in
+    /// several lanes. Those that do not exist are left out.
     ///
     /// # Errors
     /// What the backend answers.
     pub async fn find_events(
         &self,
         events: impl IntoIterator<Item = (impl AsRef<str>, Uuid)>,
-    ) -> Result<HashMap<Uuid, EventPlace>> {
+    ) -> Result<HashMap<(LaneId, Uuid), EventPlace>> {
         let mut lanes: HashMap<LaneId, Vec<Uuid>> = HashMap::new();
         for (stream, event_id) in events {
             lanes.entry(self.lane(stream.as_ref())).or_default().push(event_id);
@@ -144,7 +145,7 @@ impl Store {
         for (lane, event_ids) in lanes {
             for ids in event_ids.chunks(limits::PAGE_ROWS) {
                 let found = self.deadline("find events", self.inner.backend.find_events(lane, ids)).await?;
-                places.extend(found.into_iter().map(|place| (place.event_id, place)));
+                places.extend(found.into_iter().map(|place| ((lane, place.event_id), place)));
             }
         }
         Ok(places)

@@ -109,13 +109,14 @@ impl<'a> Import<'a> {
     /// Takes out the lines whose events are stored already, and returns the first one whose event is stored with other
     /// content.
     async fn skip_known(&mut self, entries: &mut Vec<(u64, Entry)>) -> Result<Option<(u64, Failure)>, Blame> {
-        let places = entries.iter().map(|(_, entry)| (entry.stream.id(), entry.event.event_id().unwrap_or_default()));
+        let id = |entry: &Entry| entry.event.event_id().unwrap_or_default();
+        let places = entries.iter().map(|(_, entry)| (entry.stream.id(), id(entry)));
         let known = self.store.find_events(places).await.map_err(|error| (None, failure(error)))?;
         self.resuming = !known.is_empty();
         let before = entries.len();
         let mut changed = None;
         // Lanes come one after the other: the first line that was changed may stand in a later one.
-        entries.retain(|(line, entry)| match known.get(&entry.event.event_id().unwrap_or_default()) {
+        entries.retain(|(line, entry)| match known.get(&(self.store.lane(entry.stream.id()), id(entry))) {
             None => true,
             Some(place) => {
                 let is_first = changed.as_ref().is_none_or(|(first, _)| line < first);

@@ -74,7 +74,7 @@ impl<'a> Restore<'a> {
         let known = self.store.find_events(ids).await.map_err(|error| (None, failure(error)))?;
         for (line, event) in lines {
             let same = known
-                .get(&event.event_id)
+                .get(&(event.lane, event.event_id))
                 .is_some_and(|place| place.position == event.position && place.hash == event.hash);
             if !same {
                 let reason = format!("position {} holds another event: --restore needs an empty topic", event.position);

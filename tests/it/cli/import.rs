@@ -185,6 +185,31 @@ fn an_event_that_is_stored_with_other_content_is_not_skipped_in_silence() {
 }
 
 #[test]
+fn an_id_that_stands_in_two_lanes_is_two_events() {
+    let annals = Annals::new();
+    let url = annals.topic("wide", 4);
+    let line = |stream: &str| {
+        format!(
+            "{{\"aggregate_id\":\"{stream}\",\"aggregate_type\":\"t\",\"event_type\":\"A\",\"data\":\"{stream}\",\"event_id\":\
+             \"0198c0de-0000-7000-8000-000000000001\"}}\n"
+        )
+    };
+    let import = |text: &str| counts(&annals.feed(["import", "-", "--json", "--url", &url], text));
+    let (one, two) = (line("s0"), line("s2"));
+    assert_eq!(import(&one), (1, 0));
+    assert_eq!(import(&(one.clone() + &two)), (1, 1));
+    assert_eq!(import(&(two + &one)), (0, 2));
+    let log = annals.json(["query", "--url", &url]);
+    assert_eq!(log.len(), 2);
+    assert_ne!(log[0]["lane"], log[1]["lane"]);
+
+    let export = annals.ok(["export", "--url", &url]);
+    let copy = annals.topic("copy", 4);
+    let restore = || counts(&annals.feed(["import", "-", "--restore", "--json", "--url", &copy], &export));
+    assert_eq!((restore(), restore()), ((2, 0), (0, 2)));
+}
+
+#[test]
 fn an_export_is_restored_as_it_was() {
     let annals = Annals::new();
     annals.put("s", "A", "{\"a\":\n\t1,\r\n\"b\":\"\\n\"}");

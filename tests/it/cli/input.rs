@@ -18,14 +18,6 @@ fn interleaved(count: usize) -> String {
     (0..count).map(|n| line(&format!("s{}", n % 10), n)).collect()
 }
 
-impl Annals {
-    /// A topic of several lanes, and its URL.
-    fn topic(&self, name: &str, lanes: u16) -> String {
-        self.ok(["topic", "create", name, "--partitions", &lanes.to_string()]);
-        format!("{}?topic={name}", self.url("store.db"))
-    }
-}
-
 #[cfg(unix)]
 #[test]
 fn endless_input_is_refused_at_the_bound_of_a_line() {

@@ -91,6 +91,12 @@ impl Annals {
         self.ok(["append", "order", stream, "--type", event_type, "--data", data]);
     }
 
+    /// A topic of several lanes, and its URL.
+    fn topic(&self, name: &str, lanes: u16) -> String {
+        self.ok(["topic", "create", name, "--partitions", &lanes.to_string()]);
+        format!("{}?topic={name}", self.url("store.db"))
+    }
+
     /// Returns what the events of the whole log hold, in its order.
     fn log(&self) -> Vec<Value> {
         self.json(["query"])
