@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source, object};
+use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker, object};
 use crate::json::Json;
 use crate::name;
 use crate::position::{LaneId, Position, Version};
@@ -75,6 +75,11 @@ impl<'a> Line<'a> {
 
     pub(crate) const fn event_id(&self) -> Option<Uuid> {
         self.event_id
+    }
+
+    /// Returns whether the event is one of the store's own.
+    pub(crate) fn is_marker(&self) -> bool {
+        marker::is_marker(&self.event_type)
     }
 
     pub(crate) fn hash(&self) -> Result<Option<[u8; 32]>> {

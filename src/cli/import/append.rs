@@ -30,6 +30,11 @@ pub(super) struct Entry {
 /// Parses a line. One without an id gets one from the import's name, its number and its bytes.
 pub(super) fn parse(name: Option<&str>, max_bytes: usize, number: u64, text: &str) -> Result<Entry, Failure> {
     let line = Line::parse(text)?;
+    if line.is_marker() {
+        let reason = "its event is one of the store's own, from an export of streams that were deleted or reused: import \
+                      the whole export with --restore, into an empty topic";
+        return Err(Failure::usage(reason));
+    }
     let stream = line.stream()?;
     let (given, hash) = (line.event_id(), line.hash()?);
     let defaults = Defaults { actor: None, actor_type: ActorType::default(), source: Source::Import };

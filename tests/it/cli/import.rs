@@ -210,6 +210,24 @@ fn an_id_that_stands_in_two_lanes_is_two_events() {
 }
 
 #[test]
+fn markers_of_an_export_need_a_restore() {
+    let annals = Annals::new();
+    annals.put("s", "A", "1");
+    annals.ok(["stream", "delete", "s"]);
+    annals.ok(["stream", "undelete", "s"]);
+    annals.ok(["stream", "delete", "s"]);
+    annals.ok(["stream", "reuse", "s"]);
+    let export = annals.ok(["export"]);
+    for number in [2, 3, 4, 5] {
+        let other = Annals::new();
+        let line = export.lines().nth(number - 1).unwrap();
+        other.feed(["import", "-"], line).fails(2, "line 1: its event is one of the store's own");
+        other.feed(["import", "-"], line).fails(2, "import the whole export with --restore");
+        other.feed(["import", "-"], &export).fails(2, "line 2: its event is one of the store's own");
+    }
+}
+
+#[test]
 fn an_export_is_restored_as_it_was() {
     let annals = Annals::new();
     annals.put("s", "A", "{\"a\":\n\t1,\r\n\"b\":\"\\n\"}");
