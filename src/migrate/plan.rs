@@ -110,13 +110,14 @@ pub enum Fault {
         /// Number and name.
         label: String,
     },
-    /// A migration was left out that comes before one that was applied.
+    /// Migrations were left out that come before one that was applied.
     #[error(
-        "migration {label} was never applied, and {later:03}, which comes after it, was: give a new migration a number beyond {later:03}; where a row of annals_migrations was lost, put it back"
+        "{} never applied, and {later:03}, which comes later, was: give new migrations numbers beyond {later:03}; where rows of annals_migrations were lost, put them back",
+        left_out(labels)
     )]
     Hole {
-        /// Number and name of what was left out.
-        label: String,
+        /// Numbers and names of what was left out.
+        labels: Vec<String>,
         /// The newest of the same owner that was applied.
         later: i32,
     },
@@ -192,14 +193,21 @@ fn check(catalog: &Catalog, applied: &[Applied]) -> Result<(), Fault> {
             None => check_unknown(catalog, row)?,
         }
     }
-    for script in pending(catalog, applied) {
-        let owner = Owner::of(script.version);
-        let newest = applied.iter().map(|row| row.version).filter(|version| Owner::of(*version) == owner).max();
-        if let Some(later) = newest.filter(|newest| *newest > script.version) {
-            return Err(Fault::Hole { label: script.label(), later });
-        }
-    }
-    Ok(())
+    [Owner::Store, Owner::Application].into_iter().try_for_each(|owner| check_holes(catalog, applied, owner))
+}
+
+/// Says which migrations are missing, before the word for what they are not.
+fn left_out(labels: &[String]) -> String {
+    let (noun, verb) = if labels.len() == 1 { ("migration", "was") } else { ("migrations", "were") };
+    format!("{noun} {} {verb}", labels.join(", "))
+}
+
+fn check_holes(catalog: &Catalog, applied: &[Applied], owner: Owner) -> Result<(), Fault> {
+    let newest = applied.iter().map(|row| row.version).filter(|version| Owner::of(*version) == owner).max();
+    let Some(later) = newest else { return Ok(()) };
+    let missing = pending(catalog, applied).filter(|script| Owner::of(script.version) == owner);
+    let labels: Vec<_> = missing.take_while(|script| script.version < later).map(Script::label).collect();
+    if labels.is_empty() { Ok(()) } else { Err(Fault::Hole { labels, later }) }
 }
 
 fn check_unknown(catalog: &Catalog, row: &Applied) -> Result<(), Fault> {

@@ -72,6 +72,11 @@ fn with_the_application_s(#[case] applied: &[i32], #[case] target: Target, #[cas
 #[case::newer_than_this_on_the_way_down(&store(), &[8, 9, 10], Target::DownTo(8), "beyond 009")]
 #[case::hole_in_the_store_s(&store(), &[9], Target::Newest, "008_create_event_store was never applied, and 009")]
 #[case::hole_in_the_application_s(&with_own(&[1, 2, 100]), &[1, 100], Target::Newest, "002_own was never applied")]
+#[case::two_in_a_hole(
+    &with_own(&[100, 101, 102, 103, 104]), &[8, 9, 100, 103], Target::Newest,
+    "migrations 101_own, 102_own were never applied, and 103, which comes later, was"
+)]
+#[case::hole_below_the_target(&with_own(&[100, 101, 103]), &[100, 103], Target::UpTo(9), "101_own was never applied")]
 #[case::hole_on_the_way_down(&with_own(&[1, 2]), &[2], Target::DownTo(0), "001_own was never applied")]
 #[case::file_is_gone(&with_own(&[100]), &[100, 101], Target::Newest, "101_own was applied, and its file is not")]
 #[case::no_directory(&store(), &[8, 9, 100], Target::DownTo(8), "100_own is the application's")]
