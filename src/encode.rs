@@ -12,6 +12,7 @@ use crate::event::{NewEvent, Payload, marker};
 use crate::hash;
 use crate::json::{self, Json};
 use crate::limits;
+use crate::position::Version;
 use crate::stream::{Expected, Stream};
 
 /// What an event or command weighs besides its payloads and tags, in bytes.
@@ -48,7 +49,8 @@ pub(crate) fn event_bytes(event: &NewEvent) -> usize {
 /// Encodes a request.
 ///
 /// # Errors
-/// [`Error::Invalid`] where it names an event twice, or a stream with another type or expectation than before.
+/// [`Error::Invalid`] where it names an event twice, or a stream with another type or expectation than before, and where
+/// it expects a version below 0.
 pub(crate) fn append(append: Append) -> Result<Request> {
     let bytes = weight(&append);
     let command_id = append.command.as_ref().map(Command::id);
@@ -62,7 +64,7 @@ pub(crate) fn append(append: Append) -> Result<Request> {
     };
     let (mut ids, mut indexes) = (HashSet::new(), HashMap::new());
     for (stream, expected, events) in append.parts {
-        let rule = rule(&stream, expected, Life::Keep);
+        let rule = rule(&stream, expected, Life::Keep)?;
         let index = match indexes.get(&rule.aggregate_id).copied() {
             None => request.streams.len(),
             Some(index) if request.streams[index] == rule => index,
@@ -88,13 +90,16 @@ pub(crate) fn append(append: Append) -> Result<Request> {
 }
 
 /// Encodes a change of a stream's life: one marker event.
-pub(crate) fn life(stream: &Stream, expected: Expected, life: Life) -> Request {
+///
+/// # Errors
+/// [`Error::Invalid`] where it expects a version below 0.
+pub(crate) fn life(stream: &Stream, expected: Expected, life: Life) -> Result<Request> {
     let event_type = match life {
         Life::Keep | Life::Delete => marker::DELETED,
         Life::Undelete => marker::UNDELETED,
         Life::Reuse => marker::REUSED,
     };
-    let rule = rule(stream, expected, life);
+    let rule = rule(stream, expected, life)?;
     let marker = NewEvent {
         event_id: None,
         event_type: event_type.to_owned(),
@@ -110,16 +115,20 @@ pub(crate) fn life(stream: &Stream, expected: Expected, life: Life) -> Request {
     };
     let event = encode_event(&rule, 0, marker, None);
     let (streams, events) = (vec![rule], vec![event]);
-    Request { streams, events, bytes: OVERHEAD, ..Request::default() }
+    Ok(Request { streams, events, bytes: OVERHEAD, ..Request::default() })
 }
 
-fn rule(stream: &Stream, expected: Expected, life: Life) -> StreamRule {
-    StreamRule {
-        aggregate_id: stream.id().to_owned(),
-        aggregate_type: stream.aggregate_type().to_owned(),
-        expected: if expected == Expected::exact(0) { Expected::NoStream } else { expected },
-        life,
-    }
+fn rule(stream: &Stream, expected: Expected, life: Life) -> Result<StreamRule> {
+    let expected = match expected {
+        Expected::Exact(Version::ZERO) => Expected::NoStream,
+        Expected::Exact(version) if version < Version::ZERO => {
+            let reason = format!("{version} is below 0: expect 0 or no stream, the current version, or any");
+            return Err(Error::invalid("expected version", reason));
+        }
+        expected => expected,
+    };
+    let (aggregate_id, aggregate_type) = (stream.id().to_owned(), stream.aggregate_type().to_owned());
+    Ok(StreamRule { aggregate_id, aggregate_type, expected, life })
 }
 
 /// Checks what a request holds.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::append::{Append, Appended};
-use crate::backend::request::{Life, Request};
+use crate::backend::request::Life;
 use crate::backend::{Backend, Capabilities, Topic, registry};
 use crate::command::Command;
 use crate::config::Config;
@@ -217,7 +217,7 @@ impl Store {
         self.deadline("change a stream's life", async {
             let writer = &self.inner.writers[self.lane_index(stream.id())];
             let place = writer.place(0).await?;
-            let request: Request = encode::life(stream, expected, life);
+            let request = encode::life(stream, expected, life)?;
             writer.commit(place, Arc::new(request)).await
         })
         .await

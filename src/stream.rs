@@ -69,7 +69,7 @@ impl fmt::Display for Stream {
 /// What a request expects of a stream's current version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Expected {
-    /// The stream is at exactly this version; `Exact(0)` is [`Expected::NoStream`].
+    /// The stream is at exactly this version; `Exact(0)` is [`Expected::NoStream`], and a version below 0 is refused.
     Exact(Version),
     /// The stream does not exist.
     NoStream,
@@ -80,7 +80,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Expects this version; 0 is "no stream".
+    /// Expects this version; 0 is "no stream". A request that expects one below 0 is [`Invalid`](crate::Error::Invalid).
     #[must_use]
     pub const fn exact(version: i64) -> Self {
         Self::Exact(Version::new(version))

@@ -11,6 +11,7 @@ use crate::stream::{Expected, Stream};
 pub(super) const CASES: &[Case] = cases![
     a_version_behind_conflicts: "3.2", "3.3";
     a_version_ahead_conflicts: "3.2", "3.3";
+    a_version_below_0_is_refused: "3.2", "10.1";
     a_free_slot_is_not_enough: "3.2";
     no_stream_conflicts_with_a_stream: "3.2", "3.3";
     exact_conflicts_where_there_is_no_stream: "3.2", "3.3";
@@ -42,6 +43,20 @@ async fn a_version_ahead_conflicts(f: &Fixture) -> Verdict {
     let ahead = f.store.append(&stream, Expected::exact(3), f.events(1)?).await;
     ensure_err!(ahead, Error::Conflict { actual, .. } if actual == Version::new(2));
     ensure_eq!(f.store.count("a").await?, 2, "events of the stream");
+    Ok(())
+}
+
+async fn a_version_below_0_is_refused(f: &Fixture) -> Verdict {
+    let (stream, absent) = (f.filled("{x}a", 1).await?, f.stream("{x}b")?);
+    for version in [-1, -2, i64::MIN] {
+        let expected = Expected::exact(version);
+        ensure_err!(f.store.append(&stream, expected, f.events(1)?).await, Error::Invalid { .. });
+        ensure_err!(f.store.append(&absent, expected, f.events(1)?).await, Error::Invalid { .. });
+        let guarded = Append::new().to(stream.clone(), Expected::Any, f.events(1)?).guard(absent.clone(), expected);
+        ensure_err!(f.store.commit(guarded).await, Error::Invalid { .. });
+        ensure_err!(f.store.delete(&stream, expected).await, Error::Invalid { .. });
+    }
+    ensure_eq!(f.store.query(Query::new()).await?.len(), 1, "events");
     Ok(())
 }
 

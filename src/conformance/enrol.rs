@@ -47,6 +47,7 @@ macro_rules! conformance_suite {
             conflict {
                 a_version_behind_conflicts
                 a_version_ahead_conflicts
+                a_version_below_0_is_refused
                 a_free_slot_is_not_enough
                 no_stream_conflicts_with_a_stream
                 exact_conflicts_where_there_is_no_stream
