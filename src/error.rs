@@ -143,6 +143,18 @@ pub enum Error {
         /// The position that came.
         found: Position,
     },
+    /// The log is not the one that the reader has read: it was restored from a backup, or made anew. Nothing was skipped
+    /// in silence; begin again, or from a checkpoint of this log.
+    #[error(
+        "the log is not the one that was read up to position {position} of lane {lane}: it was restored or made anew; \
+         read it from its beginning"
+    )]
+    LogDiverged {
+        /// The lane that was read.
+        lane: i64,
+        /// The position that was read up to; 0 where the whole topic is another one.
+        position: Position,
+    },
     /// The connection URL, or what it refers to, cannot be used.
     #[error("connection url: {reason}")]
     Url {

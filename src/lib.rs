@@ -33,6 +33,7 @@ mod position;
 mod read;
 mod snapshot;
 mod stream;
+mod subscription;
 
 pub mod hash;
 pub mod limits;
@@ -79,6 +80,7 @@ pub use snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 pub use sql::Dialect;
 pub use store::Store;
 pub use stream::{Expected, Stream, StreamInfo};
+pub use subscription::{Checkpoint, Start, Subscription};
 
 /// Runs the examples of the documents with the tests.
 #[cfg(doctest)]

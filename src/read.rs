@@ -287,6 +287,24 @@ impl Query {
         self
     }
 
+    /// Returns whether an event answers the query's filters, all but those over JSON.
+    pub(crate) fn matches(&self, event: &RecordedEvent) -> bool {
+        let types = || self.event_types.is_empty() || self.event_types.contains(&event.event_type);
+        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let stream = |range: &StreamRange| {
+            range.aggregate_id == event.aggregate_id && (range.from..=range.to).contains(&event.aggregate_version)
+        };
+        types()
+            && is(&self.aggregate_type, &event.aggregate_type)
+            && self.stream.as_ref().is_none_or(stream)
+            && self.tags.iter().all(|tag| event.tags.contains(tag))
+            && (self.actor.is_none() || self.actor == event.actor)
+            && (self.correlation_id.is_none() || self.correlation_id == event.correlation_id)
+            && (self.causation_id.is_none() || self.causation_id == event.causation_id)
+            && self.from.is_none_or(|from| event.event_timestamp >= from)
+            && self.to.is_none_or(|to| event.event_timestamp < to)
+    }
+
     /// Returns whether every event between two positions belongs to the answer: nothing filters.
     #[must_use]
     pub fn is_unfiltered(&self) -> bool {

@@ -21,6 +21,7 @@ use crate::migrate;
 use crate::name;
 use crate::position::LaneId;
 use crate::stream::{Expected, Stream};
+use crate::subscription::tail::Tail;
 use crate::writer::Writer;
 
 /// One topic of one database. Cheap to clone; all clones share the connections and the writer.
@@ -30,14 +31,15 @@ use crate::writer::Writer;
 /// whole or not at all then, and repeating them does no harm.
 #[derive(Debug, Clone)]
 pub struct Store {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    backend: Arc<dyn Backend>,
-    topic: Topic,
-    writers: Vec<Writer>,
+pub(crate) struct Inner {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) topic: Topic,
+    pub(crate) writers: Vec<Writer>,
+    pub(crate) tails: Vec<Arc<Tail>>,
     timeout: Duration,
     max_event_bytes: usize,
 }
@@ -85,8 +87,10 @@ impl Store {
         // A lost connection is made good, or the doubt about it told, before the callers' own deadline.
         let patience = config.statement_timeout() * 3 / 4;
         let writers = Writer::start(&backend, &topic.lanes, patience)?;
+        let tails = topic.lanes.iter().enumerate().map(|(index, lane)| Arc::new(Tail::new(index, *lane)));
         let inner = Inner {
             backend,
+            tails: tails.collect(),
             topic,
             writers,
             timeout: config.statement_timeout(),
@@ -288,7 +292,11 @@ impl Store {
         }
     }
 
-    async fn deadline<T>(&self, operation: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(crate) async fn deadline<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let limit = self.inner.timeout;
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let milliseconds = limit.as_millis().try_into().unwrap_or(u64::MAX);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::append::{Appended, Condition};
 use crate::backend::{Backend, Request};
@@ -144,6 +144,11 @@ impl Writer {
         let head = self.lane.counters.head_within(HEAD_IS_KNOWN);
         let is_long = |head| head - condition.after.get() > LONG_CONDITION;
         !condition.items.is_empty() && head.is_none_or(is_long)
+    }
+
+    /// Tells of positions that were not seen in the lane before.
+    pub(crate) fn news(&self) -> watch::Receiver<(i64, Option<Instant>)> {
+        self.lane.counters.news()
     }
 
     /// Notes a position that was seen in the lane.

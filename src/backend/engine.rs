@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -30,6 +31,11 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
     /// See [`Backend::commit_blocks`].
     fn commit_blocks(&self) -> bool {
         false
+    }
+
+    /// See [`Backend::poll_interval`].
+    fn poll_interval(&self) -> Duration {
+        Duration::from_millis(50)
     }
 
     /// Runs one reading statement.
@@ -88,6 +94,10 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     fn commit_blocks(&self) -> bool {
         self.0.commit_blocks()
+    }
+
+    fn poll_interval(&self) -> Duration {
+        self.0.poll_interval()
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {

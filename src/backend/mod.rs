@@ -23,6 +23,7 @@ pub(crate) mod suppose;
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -176,6 +177,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// database does. A store then commits on a thread of its own.
     fn commit_blocks(&self) -> bool {
         false
+    }
+
+    /// Returns how long those who follow a lane wait until they look for what other processes have committed.
+    fn poll_interval(&self) -> Duration {
+        Duration::from_millis(50)
     }
 
     /// Returns every topic, by name.

@@ -35,6 +35,17 @@ pub(crate) fn print_all(context: &Context, events: &[RecordedEvent]) -> Result<(
     table.finish(&mut out)
 }
 
+/// Prints one of the events that come, at once, without waiting for others to align it with.
+pub(crate) fn print_line(context: &Context, event: &RecordedEvent) -> Result<(), Failure> {
+    let mut out = context.output();
+    if context.json {
+        out.json(event)?;
+    } else {
+        out.line(cells(event).join("  "))?;
+    }
+    out.flush()
+}
+
 fn table(context: &Context) -> Table<8> {
     Table::new([
         Column::number("lane").shown_if(context.has_lanes()),

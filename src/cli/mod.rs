@@ -32,6 +32,7 @@ mod snapshot;
 mod stats;
 mod stream;
 mod streams;
+mod subscribe;
 mod topic;
 
 use std::process::ExitCode;
@@ -88,6 +89,8 @@ enum Verb {
     Read(read::Args),
     /// Search the log.
     Query(query::Args),
+    /// Print events as they come.
+    Subscribe(subscribe::Args),
     /// List streams.
     Streams(streams::Args),
     /// Show, delete, undelete or reuse a stream; its metadata.
@@ -249,6 +252,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Append(args) => append::run(args, &context).await,
         Verb::Read(args) => read::run(args, &context).await,
         Verb::Query(args) => query::run(args, &context).await,
+        Verb::Subscribe(args) => subscribe::run(args, &context).await,
         Verb::Streams(args) => streams::run(args, &context).await,
         Verb::Stream(args) => stream::run(args, &context).await,
         Verb::Snapshot(args) => snapshot::run(args, &context).await,

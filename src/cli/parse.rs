@@ -8,6 +8,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use super::Failure;
 use crate::json::Json;
 use crate::limits;
+use crate::read::JsonFilter;
 use crate::stream::Expected;
 
 /// Parses `any`, `none`, `exists` or a version.
@@ -60,4 +61,11 @@ pub(crate) fn bytes(argument: &str) -> Result<Vec<u8>, Failure> {
 pub(crate) fn json(argument: &str) -> Result<Json, Failure> {
     let text = String::from_utf8(bytes(argument)?).map_err(|_| Failure::usage("the json is not utf-8"))?;
     Ok(Json::parse(text.trim_end_matches(['\r', '\n']))?)
+}
+
+/// Parses `PATH=VALUE`.
+pub(crate) fn json_filter(text: &str) -> Result<JsonFilter, String> {
+    let (path, value) = text.split_once('=').ok_or("write PATH=VALUE, as in data.customer.id=7")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
+    JsonFilter::new(path, value).map_err(|error| error.to_string())
 }

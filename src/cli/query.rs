@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse::time, conflicts_with = "to")]
     as_of: Option<DateTime<Utc>>,
     /// Only events with this value, as in data.customer.id=7 or metadata.host='"7"'; what is not JSON is a string.
-    #[arg(long = "where", value_name = "PATH=VALUE", value_parser = filter)]
+    #[arg(long = "where", value_name = "PATH=VALUE", value_parser = parse::json_filter)]
     values: Vec<JsonFilter>,
     /// Only the event of this id, which is unique in a stream's lane: one of each lane at most; no other filter applies.
     #[arg(long, value_name = "UUID")]
@@ -61,13 +61,6 @@ pub(crate) struct Args {
     /// Show a deleted stream, where one is named; the log shows all anyway.
     #[arg(long, requires = "stream")]
     include_deleted: bool,
-}
-
-/// Parses `PATH=VALUE`.
-fn filter(text: &str) -> Result<JsonFilter, String> {
-    let (path, value) = text.split_once('=').ok_or("write PATH=VALUE, as in data.customer.id=7")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
-    JsonFilter::new(path, value).map_err(|error| error.to_string())
 }
 
 impl Args {

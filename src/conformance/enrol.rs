@@ -692,6 +692,32 @@ macro_rules! conformance_suite {
                 a_subscription_is_created_once
                 a_deleted_subscription_can_be_created_anew
             }
+            follow {
+                a_subscription_from_the_beginning_returns_every_event
+                a_subscription_goes_on_with_what_is_appended_later
+                a_subscription_of_an_empty_log_returns_the_first_event
+                a_subscription_after_a_position_begins_behind_it
+                a_subscription_after_a_position_of_several_lanes_is_refused
+                a_subscription_from_now_returns_what_comes
+                a_subscription_at_a_time_begins_with_its_first_event
+                a_subscription_at_a_time_to_come_begins_then
+                a_subscription_at_a_checkpoint_goes_on_behind_it
+                a_checkpoint_passes_what_does_not_answer
+                a_checkpoint_does_not_pass_what_was_not_returned
+                a_checkpoint_of_another_log_is_told
+                a_checkpoint_beyond_the_head_is_told
+                each_filter_answers_live_as_it_does_from_the_log
+                values_in_json_answer_live_as_they_do_from_the_log
+                a_subscription_of_a_stream_shows_its_deletion
+                a_query_with_an_end_can_not_be_followed
+                the_boundary_of_catching_up_is_crossed_at_every_offset
+                what_several_stores_append_is_returned_in_order
+                what_another_store_appends_wakes_a_subscription
+                a_slow_subscription_misses_nothing
+                a_dropped_wait_loses_nothing
+                many_subscriptions_share_few_connections
+                closing_the_store_ends_a_wait
+            }
             reopen {
                 events_are_there_after_closing_and_opening
                 versions_and_positions_go_on_after_opening

@@ -25,6 +25,7 @@ mod errors;
 mod event_id;
 mod fidelity;
 mod filter;
+mod follow;
 mod idempotency;
 mod immutability;
 mod json_filter;
@@ -92,6 +93,7 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("raw", raw::CASES),
     ("routines", routines::CASES),
     ("subscriptions", subscriptions::CASES),
+    ("follow", follow::CASES),
     ("reopen", reopen::CASES),
     ("cancel", cancel::CASES),
     ("connection", connection::CASES),

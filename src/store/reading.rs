@@ -235,6 +235,11 @@ impl Store {
         Ok(heads)
     }
 
+    /// Returns the position of a lane's last event.
+    pub(crate) async fn head(&self, lane: LaneId) -> Result<Position> {
+        self.deadline("read the head", self.inner.backend.head(lane)).await
+    }
+
     /// Returns a command that was decided, from whichever lane holds it.
     ///
     /// # Errors

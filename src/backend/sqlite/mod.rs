@@ -10,6 +10,7 @@ mod convert;
 mod plans;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -42,6 +43,11 @@ impl Engine for Sqlite {
 
     fn commit_blocks(&self) -> bool {
         true
+    }
+
+    /// A look at the head takes some microseconds. Nobody else writes to a database in memory.
+    fn poll_interval(&self) -> Duration {
+        if self.is_memory() { Duration::from_secs(1) } else { Duration::from_millis(6) }
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {

@@ -1,0 +1,323 @@
+//! Subscriptions: reading on, from anywhere to the end of the log, and then what comes.
+//!
+//! A [`Subscription`] reads pages until it has caught up with a lane, and is then served by the lane's [`Tail`](tail::Tail),
+//! which all subscriptions of a store share. Whoever is too slow for that reads pages again. Where it stands is a number
+//! in each lane, so that there is no seam between the two ways: an event is returned if it is the next one that matches.
+
+mod checkpoint;
+mod ring;
+pub(crate) mod tail;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::future::select_all;
+use uuid::Uuid;
+
+pub use checkpoint::Checkpoint;
+use checkpoint::Mark;
+use tail::Follower;
+
+use crate::error::{Error, Result};
+use crate::event::RecordedEvent;
+use crate::position::{LaneId, Position, Version};
+use crate::read::{Direction, Query};
+use crate::store::Store;
+
+/// Events that are read or taken at a time.
+const PAGE: usize = 500;
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// At the first event.
+    Beginning,
+    /// After a position, exclusive; for topics of one lane.
+    After(Position),
+    /// At the first event that was stored at or after a time.
+    At(DateTime<Utc>),
+    /// Where a reader stood, see [`Subscription::checkpoint`].
+    Checkpoint(Checkpoint),
+    /// After the last event that is there when the subscription is made.
+    Now,
+}
+
+/// A reader that goes on: every event that answers a query, in the order of its lane, each once, and then those that
+/// come. Lanes take turns.
+///
+/// Nothing is skipped, whatever writes at the same time: events come in the order in which they were committed, and each
+/// page is checked to follow the last one. Memory is bounded; a slow reader is served from the database.
+#[derive(Debug)]
+pub struct Subscription {
+    store: Store,
+    query: Query,
+    cursors: Vec<Cursor>,
+    /// The marks of the lanes in which the query can't have events.
+    marks: Vec<Mark>,
+    /// The cursor that was served last.
+    turn: usize,
+}
+
+/// Where a subscription stands in one lane.
+#[derive(Debug)]
+struct Cursor {
+    /// The lane's partition.
+    index: usize,
+    lane: LaneId,
+    /// The last position that was dealt with, and its event's id where that is known.
+    position: Position,
+    event_id: Option<Uuid>,
+    /// Events that were read and not yet returned.
+    ready: VecDeque<Arc<RecordedEvent>>,
+    /// How far was read: nothing else matches up to here.
+    scanned: Position,
+    follower: Option<Follower>,
+    /// Whether the database is to be asked before the lane's end is believed to be reached.
+    unsure: bool,
+}
+
+impl Store {
+    /// Subscribes to the events that answer a query, from somewhere on.
+    ///
+    /// The query's filters count; one of a stream also shows what was hidden by deleting it, as the log does.
+    ///
+    /// ```
+    /// # use annals::{Expected, NewEvent, Query, Start, Store, Stream};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> annals::Result<()> {
+    /// # let store = Store::connect("sqlite::memory:?migrate=auto").await?;
+    /// let mut placed = store.subscribe(Start::Beginning, Query::new().event_types(["OrderPlaced"])?).await?;
+    /// let event = NewEvent::json("OrderPlaced", &serde_json::json!({"total": 12}))?;
+    /// store.append(&Stream::new("order", "order-1")?, Expected::NoStream, [event]).await?;
+    /// assert_eq!(placed.next().await?.aggregate_id, "order-1");
+    /// let checkpoint = placed.checkpoint().await?; // to go on from here another time
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the query names an order, a limit or an end, or the start does not fit the topic;
+    /// [`Error::LogDiverged`] where the log is not the one that the checkpoint is of; and what the backend answers.
+    pub async fn subscribe(&self, start: Start, mut query: Query) -> Result<Subscription> {
+        check(&query)?;
+        query.include_deleted = true;
+        let lanes = &self.inner.topic.lanes;
+        let marks = self.marks(start, &mut query).await?;
+        let only = query.stream.as_ref().map(|range| self.lane(&range.aggregate_id));
+        let cursor = |(index, mark): (usize, &Mark)| Cursor {
+            index,
+            lane: lanes[index],
+            position: mark.position,
+            event_id: (mark.position > Position::ZERO && !mark.event_id.is_nil()).then_some(mark.event_id),
+            ready: VecDeque::new(),
+            scanned: mark.position,
+            follower: None,
+            unsure: true,
+        };
+        let cursors = marks.iter().enumerate().map(cursor).filter(|cursor| only.is_none_or(|lane| lane == cursor.lane));
+        Ok(Subscription { store: self.clone(), query, cursors: cursors.collect(), marks, turn: 0 })
+    }
+
+    /// Finds where a subscription begins in each lane. A time that is still to come stays in the query.
+    async fn marks(&self, start: Start, query: &mut Query) -> Result<Vec<Mark>> {
+        let lanes = &self.inner.topic.lanes;
+        let mut marks = vec![Mark::default(); lanes.len()];
+        match start {
+            Start::Beginning => {}
+            Start::After(position) if lanes.len() == 1 => marks[0].position = position.max(Position::ZERO),
+            Start::After(_) => {
+                let reason =
+                    format!("the topic has {} lanes, each with positions of its own: name a checkpoint", lanes.len());
+                return Err(Error::invalid("start", reason));
+            }
+            Start::At(time) => {
+                for (mark, lane) in marks.iter_mut().zip(lanes) {
+                    let page = self.page(*lane, &Query::new().between(Some(time), None), 1).await?;
+                    match page.events.first() {
+                        Some(event) => mark.position = event.position.plus(-1),
+                        None => {
+                            mark.position = page.head;
+                            query.from = Some(time);
+                        }
+                    }
+                }
+            }
+            Start::Now => {
+                for (mark, lane) in marks.iter_mut().zip(lanes) {
+                    mark.position = self.head(*lane).await?;
+                }
+            }
+            Start::Checkpoint(checkpoint) => {
+                self.verify(&checkpoint).await?;
+                marks = checkpoint.marks;
+            }
+        }
+        Ok(marks)
+    }
+
+    /// Checks that the log is the one that a checkpoint is of.
+    ///
+    /// # Errors
+    /// [`Error::LogDiverged`] where it is not, [`Error::Invalid`] where the topic has another number of lanes.
+    async fn verify(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let lanes = &self.inner.topic.lanes;
+        // The incarnation may have changed since this store was opened.
+        let topics = self.deadline("list topics", self.inner.backend.topics()).await?;
+        let topic = topics.into_iter().find(|topic| topic.name == self.inner.topic.name);
+        if topic.is_none_or(|topic| topic.incarnation != checkpoint.incarnation) {
+            return Err(Error::LogDiverged { lane: lanes[0].get(), position: Position::ZERO });
+        }
+        if checkpoint.marks.len() != lanes.len() {
+            let reason = format!("it is of {} lanes, and the topic has {}", checkpoint.marks.len(), lanes.len());
+            return Err(Error::invalid("checkpoint", reason));
+        }
+        for (mark, lane) in checkpoint.marks.iter().zip(lanes).filter(|(mark, _)| mark.position > Position::ZERO) {
+            if self.event_id_at(*lane, mark.position).await? != Some(mark.event_id) {
+                return Err(Error::LogDiverged { lane: lane.get(), position: mark.position });
+            }
+        }
+        Ok(())
+    }
+
+    async fn event_id_at(&self, lane: LaneId, position: Position) -> Result<Option<Uuid>> {
+        let query = Query::new().after(position.plus(-1)).until(position);
+        Ok(self.page(lane, &query, 1).await?.events.first().map(|event| event.event_id))
+    }
+}
+
+impl Subscription {
+    /// Returns the next event, waiting until there is one.
+    ///
+    /// After an error the subscription stands where it stood: the next call tries again. Cancel-safe: no event is lost
+    /// where the future is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Gap`] where the log does not continue, [`Error::LogDiverged`] where it ends before what was read already,
+    /// and what the backend answers.
+    pub async fn next(&mut self) -> Result<Arc<RecordedEvent>> {
+        loop {
+            if let Some(event) = self.advance().await? {
+                return Ok(event);
+            }
+            let store = &self.store;
+            let waiting = self.cursors.iter_mut().map(|cursor| Box::pin(cursor.wait(store)));
+            select_all(waiting).await;
+        }
+    }
+
+    /// Returns the next event of those that are there; `None` where the subscription has caught up with every lane.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub async fn try_next(&mut self) -> Result<Option<Arc<RecordedEvent>>> {
+        for cursor in &mut self.cursors {
+            cursor.unsure = true;
+        }
+        self.advance().await
+    }
+
+    async fn advance(&mut self) -> Result<Option<Arc<RecordedEvent>>> {
+        for step in 0..self.cursors.len() {
+            let index = (self.turn + step) % self.cursors.len();
+            let cursor = &mut self.cursors[index];
+            if cursor.ready.is_empty() {
+                cursor.fill(&self.store, &self.query).await?;
+            }
+            if let Some(event) = cursor.ready.pop_front() {
+                (cursor.position, cursor.event_id) = (event.position, Some(event.event_id));
+                self.turn = if cursor.ready.is_empty() { index + 1 } else { index };
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns where the subscription stands: after every event that was returned, and what was skipped after it because
+    /// it does not answer the query. Cancel-safe.
+    ///
+    /// # Errors
+    /// What the backend answers.
+    pub async fn checkpoint(&mut self) -> Result<Checkpoint> {
+        for cursor in &mut self.cursors {
+            cursor.pass();
+            if cursor.event_id.is_none() && cursor.position > Position::ZERO {
+                cursor.event_id = self.store.event_id_at(cursor.lane, cursor.position).await?;
+            }
+            let event_id = cursor.event_id.unwrap_or_default();
+            self.marks[cursor.index] = Mark { position: cursor.position, event_id };
+        }
+        for (mark, lane) in self.marks.iter_mut().zip(&self.store.inner.topic.lanes) {
+            if mark.position > Position::ZERO && mark.event_id.is_nil() {
+                mark.event_id = self.store.event_id_at(*lane, mark.position).await?.unwrap_or_default();
+            }
+        }
+        Ok(Checkpoint { incarnation: self.store.inner.topic.incarnation, marks: self.marks.clone() })
+    }
+}
+
+impl Cursor {
+    /// Reads on, until something is ready or the lane's end is reached.
+    async fn fill(&mut self, store: &Store, query: &Query) -> Result<()> {
+        while self.ready.is_empty() {
+            if let Some(follower) = self.follower.as_ref().filter(|_| query.json.is_empty())
+                && let Some(events) = follower.after(self.scanned, PAGE)
+            {
+                if let Some(last) = events.last().map(|event| event.position) {
+                    self.scanned = last;
+                    self.ready.extend(events.into_iter().filter(|event| query.matches(event)));
+                    self.pass();
+                    continue;
+                }
+                if !self.unsure {
+                    return Ok(());
+                }
+            }
+            let page = store.page(self.lane, &query.clone().after(self.scanned), PAGE).await?;
+            if page.head < self.scanned {
+                return Err(Error::LogDiverged { lane: self.lane.get(), position: self.scanned });
+            }
+            self.scanned = page.scanned;
+            self.ready.extend(page.events.into_iter().map(Arc::new));
+            self.pass();
+            if !page.more {
+                self.unsure = false;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with what was skipped, once all that was read is returned.
+    fn pass(&mut self) {
+        if self.ready.is_empty() && self.scanned > self.position {
+            (self.position, self.event_id) = (self.scanned, None);
+        }
+    }
+
+    /// Returns once the lane goes on, or something is wrong, which reading tells.
+    async fn wait(&mut self, store: &Store) {
+        let tail = &store.inner.tails[self.index];
+        let follower = self.follower.get_or_insert_with(|| tail.follow(store, self.scanned));
+        self.unsure |= !follower.wait(self.scanned).await;
+    }
+}
+
+/// Checks that a query can be followed.
+fn check(query: &Query) -> Result<()> {
+    let reason = if query.direction == Direction::Backward {
+        "it reads backward"
+    } else if query.after.is_some() {
+        "it begins after a position, which the start says"
+    } else if query.from.is_some() {
+        "it begins at a time, which the start says"
+    } else if query.until.is_some() || query.to.is_some() || query.limit.is_some() {
+        "it has an end"
+    } else if query.stream.as_ref().is_some_and(|range| range.to != Version::MAX) {
+        "it ends at a version"
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid("query of a subscription", reason))
+}
