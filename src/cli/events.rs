@@ -41,7 +41,9 @@ pub(crate) fn print_line(context: &Context, event: &RecordedEvent) -> Result<(),
     if context.json {
         out.json(event)?;
     } else {
-        out.line(cells(event).join("  "))?;
+        let cells = cells(event);
+        let shown = if context.has_lanes() { &cells[..] } else { &cells[1..] };
+        out.line(shown.join("  ").replace(['\r', '\n'], " "))?;
     }
     out.flush()
 }
