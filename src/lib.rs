@@ -34,6 +34,7 @@ mod read;
 mod snapshot;
 mod stream;
 mod subscription;
+mod transaction;
 
 pub mod hash;
 pub mod limits;
@@ -77,10 +78,11 @@ pub use name::check as check_name;
 pub use position::{LaneId, Position, Version};
 pub use read::{Direction, Document, JsonFilter, Page, Query, StreamFilter, StreamRange, TypeStatistics};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
-pub use sql::Dialect;
+pub use sql::{Dialect, FromValue, Row, Value};
 pub use store::Store;
 pub use stream::{Expected, Stream, StreamInfo};
 pub use subscription::{Checkpoint, Start, Subscription};
+pub use transaction::Transaction;
 
 /// Runs the examples of the documents with the tests.
 #[cfg(doctest)]

@@ -276,7 +276,7 @@ impl Store {
     }
 
     /// Returns the lane that holds all streams of a request.
-    fn lane_of_append(&self, append: &Append) -> Result<usize> {
+    pub(crate) fn lane_of_append(&self, append: &Append) -> Result<usize> {
         let mut streams = append.parts.iter().map(|(stream, _, _)| stream.id());
         let command = append.command.as_ref();
         let Some(first) = streams.next() else {

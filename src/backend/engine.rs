@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Backend, Capabilities, EventPlace, Examined, Request, Session, Topic};
+use super::{Backend, BackendTransaction, Capabilities, EventPlace, Examined, Request, Session, Topic};
 use crate::append::{Appended, Condition};
 use crate::command::RecordedCommand;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::position::{LaneId, Position, Version};
 use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 use crate::sql::rows::MatchRow;
-use crate::sql::{Dialect, FromRow, Statement, statements};
+use crate::sql::{Dialect, FromRow, Row, Statement, Value, statements};
 use crate::stream::StreamInfo;
 
 /// A database driver with the few things that differ honestly: connecting, transactions, the append.
@@ -66,6 +66,9 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
 
     /// See [`Backend::restore`].
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position>;
+
+    /// See [`Backend::begin`].
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>>;
 
     async fn session(&self) -> Result<Box<dyn Session>>;
 
@@ -243,6 +246,14 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     async fn ping(&self) -> Result<()> {
         self.0.fetch::<i64>(statements::ping(E::DIALECT)).await.map(drop)
+    }
+
+    async fn select(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        self.0.fetch(Statement { operation: "select", sql: sql.to_owned(), params: params.to_vec() }).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        self.0.begin().await
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {

@@ -36,7 +36,7 @@ use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::read::{Page, Query, StreamFilter, TypeStatistics};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
-use crate::sql::Dialect;
+use crate::sql::{Dialect, Row, Value};
 use crate::stream::StreamInfo;
 pub use request::{Examined, Request};
 
@@ -281,6 +281,17 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Asks the database for a sign of life.
     async fn ping(&self) -> Result<()>;
 
+    /// Runs one reading statement of the caller's own, in the backend's dialect and with its placeholders.
+    async fn select(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        let _ = (sql, params);
+        Err(Error::Unsupported { backend: self.name(), what: "sql" })
+    }
+
+    /// Begins a transaction of the caller's own.
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        Err(Error::Unsupported { backend: self.name(), what: "sql" })
+    }
+
     /// Opens a connection that runs SQL, for migrations and for looking at rows.
     async fn session(&self) -> Result<Box<dyn Session>> {
         Err(Error::Unsupported { backend: self.name(), what: "sql" })
@@ -288,6 +299,23 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Closes every connection. What was acknowledged is committed already.
     async fn close(&self);
+}
+
+/// An open transaction of a backend; dropping it rolls back. What it reads is committed, or its own.
+#[async_trait]
+pub trait BackendTransaction: Send {
+    /// Runs one writing statement, in the backend's dialect and with its placeholders, and returns how many rows it changed.
+    async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64>;
+
+    /// Runs one reading statement, and returns its rows.
+    async fn select(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>>;
+
+    /// Takes the lane's lock, decides a request, and stores it if it is accepted, all as [`Backend::commit`] does but for
+    /// the commit. After an inner error, which is the request's own, the transaction is as it was.
+    async fn append(&mut self, lane: LaneId, request: &Arc<Request>) -> Result<Result<Appended>>;
+
+    /// Commits.
+    async fn commit(self: Box<Self>) -> Result<()>;
 }
 
 /// One connection that runs SQL text as it is, in the backend's dialect.

@@ -11,9 +11,12 @@ pub(crate) mod rows;
 mod statement;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod statements;
+mod value;
 
 pub use dialect::Dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) use rows::{FromRow, RowRead};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-pub(crate) use statement::{Sql, Statement, Value};
+pub(crate) use statement::{Sql, Statement};
+pub(crate) use value::with_placeholders;
+pub use value::{FromValue, Row, Value};

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{Payload, RecordedEvent};
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
+use crate::sql::Row;
 
 /// A driver's row, read by column number.
 pub(crate) trait RowRead {
@@ -20,6 +21,8 @@ pub(crate) trait RowRead {
     fn uuid(&self, column: usize) -> Result<Option<Uuid>>;
     fn time(&self, column: usize) -> Result<Option<DateTime<Utc>>>;
     fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>>;
+    /// All cells, each by the type that its column has.
+    fn row(&self) -> Result<Row>;
 
     /// One of a closed set of words; a driver that lends texts parses without a copy.
     fn word<T: FromStr<Err = Error>>(&self, column: usize) -> Result<Option<T>> {
@@ -54,6 +57,12 @@ pub(crate) fn hash(bytes: &[u8]) -> Result<[u8; 32]> {
 impl FromRow for i64 {
     fn from_row(row: &impl RowRead) -> Result<Self> {
         Ok(row.i64(0)?.unwrap_or_default())
+    }
+}
+
+impl FromRow for Row {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        row.row()
     }
 }
 

@@ -1,47 +1,6 @@
 //! A statement: text with the dialect's placeholders, and its parameters.
 
-use chrono::{DateTime, Utc};
-use uuid::Uuid;
-
-use super::Dialect;
-
-/// A parameter. `None` is a null of the type.
-#[derive(Debug, Clone)]
-pub(crate) enum Value {
-    I64(Option<i64>),
-    I32(i32),
-    Text(Option<String>),
-    /// A document for a column of the database's JSON type.
-    Json(Option<String>),
-    Uuid(Option<Uuid>),
-    Time(Option<DateTime<Utc>>),
-    #[cfg_attr(not(feature = "mssql"), expect(dead_code, reason = "only SQL Server's inserts are values"))]
-    Bytes(Option<Vec<u8>>),
-}
-
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Self::I64(Some(number))
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
-    }
-}
-
-impl From<Uuid> for Value {
-    fn from(id: Uuid) -> Self {
-        Self::Uuid(Some(id))
-    }
-}
-
-impl From<DateTime<Utc>> for Value {
-    fn from(time: DateTime<Utc>) -> Self {
-        Self::Time(Some(time))
-    }
-}
+use super::{Dialect, Value};
 
 /// A statement that an engine can run.
 #[derive(Debug, Clone)]

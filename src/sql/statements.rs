@@ -166,7 +166,7 @@ pub(crate) fn command(dialect: Dialect, lane: LaneId, command_id: Uuid) -> State
 pub(crate) fn save_snapshot(dialect: Dialect, lane: LaneId, snapshot: &NewSnapshot) -> Vec<Statement> {
     let id = || Value::from(snapshot.stream.id());
     let version = || Value::from(snapshot.aggregate_version.get());
-    let schema = || Value::I32(snapshot.snapshot_version);
+    let schema = || Value::from(snapshot.snapshot_version);
     let lane = || Value::from(lane.get());
     let outdated = one(
         dialect,
@@ -214,7 +214,7 @@ pub(crate) fn snapshot(dialect: Dialect, lane: LaneId, aggregate_id: &str, query
         [lane.get().into(), aggregate_id.into(), query.at_or_before.unwrap_or(Version::MAX).get().into()],
     );
     if let Some(schema) = query.snapshot_version {
-        sql.add(" AND n.snapshot_version = ?", [Value::I32(schema)]);
+        sql.add(" AND n.snapshot_version = ?", [Value::from(schema)]);
     }
     sql.push(" ORDER BY n.aggregate_version DESC").push(&dialect.limit(1));
     sql.done()

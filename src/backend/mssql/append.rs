@@ -26,7 +26,11 @@ const IDS: usize = 500;
 
 /// The row of the lane is locked by an update that changes nothing, which Babelfish heeds too: it ignores UPDLOCK.
 pub(super) fn locking(lane: LaneId) -> String {
-    format!("BEGIN TRANSACTION; UPDATE {{s}}lanes WITH (ROWLOCK) SET floor = floor WHERE lane_id = {}", lane.get())
+    format!("BEGIN TRANSACTION; {}", lock_text(lane))
+}
+
+fn lock_text(lane: LaneId) -> String {
+    format!("UPDATE {{s}}lanes WITH (ROWLOCK) SET floor = floor WHERE lane_id = {}", lane.get())
 }
 
 /// Decodes the rows of one result.
@@ -66,11 +70,31 @@ pub(super) async fn decide_and_store(
     batch: &[Arc<Request>],
 ) -> Result<Vec<Result<Appended>>> {
     connection.batch("append", &locking(lane)).await?;
+    let answers = decide_under_lock(connection, lane, batch).await?;
+    connection.commit("append").await?;
+    Ok(answers)
+}
+
+/// Decides a batch in an open transaction that holds the lane's lock, and stores what is accepted.
+async fn decide_under_lock(
+    connection: &mut Connection,
+    lane: LaneId,
+    batch: &[Arc<Request>],
+) -> Result<Vec<Result<Appended>>> {
     let (mut state, stored) = load(connection, lane, batch).await?;
     let (answers, accepted) = decide_batch(&mut state, batch, stored);
     store_all(connection, "append", insert::accepted(lane, &accepted)).await?;
-    connection.commit("append").await?;
     Ok(answers)
+}
+
+/// Takes the lane's lock in an open transaction, and decides and stores a request there.
+pub(super) async fn append_within(
+    connection: &mut Connection,
+    lane: LaneId,
+    request: &Arc<Request>,
+) -> Result<Result<Appended>> {
+    connection.batch("append", &lock_text(lane)).await?;
+    decide_under_lock(connection, lane, std::slice::from_ref(request)).await?.pop().ok_or(Error::Closed)
 }
 
 /// Loads what a batch asks about, and for each request the first stored event that matches its condition.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorClass, Result};
 use crate::sql::rows::damaged;
-use crate::sql::{RowRead, Statement, Value};
+use crate::sql::{self, RowRead, Statement, Value};
 
 /// Parameters of one call. The server takes 2,100, of which the driver's call itself uses two.
 pub(super) const PARAMETERS: usize = 2_000;
@@ -18,7 +18,9 @@ impl ToSql for Value {
     fn to_sql(&self) -> ColumnData<'_> {
         match self {
             Self::I64(number) => ColumnData::I64(*number),
-            Self::I32(number) => ColumnData::I32(Some(*number)),
+            Self::I32(number) => ColumnData::I32(*number),
+            Self::Bool(truth) => ColumnData::Bit(*truth),
+            Self::F64(number) => ColumnData::F64(*number),
             Self::Text(text) | Self::Json(text) => ColumnData::String(text.as_deref().map(Cow::Borrowed)),
             Self::Uuid(id) => ColumnData::Guid(*id),
             // The tables and the other engines have microseconds; a bound must not fall between two of them.
@@ -58,7 +60,7 @@ pub(super) fn fitting(sql: String, params: &[Value]) -> (String, Cow<'_, [Value]
 fn literal(value: &Value) -> Option<String> {
     match value {
         Value::I64(Some(number)) => Some(number.to_string()),
-        Value::I32(number) => Some(number.to_string()),
+        Value::I32(Some(number)) => Some(number.to_string()),
         Value::Uuid(Some(id)) => Some(format!("CAST(N'{id}' AS uniqueidentifier)")),
         Value::Text(Some(text)) => Some(format!("N'{}'", text.replace('\'', "''"))),
         _ => None,
@@ -202,6 +204,29 @@ impl RowRead for MssqlRow<'_> {
             ColumnData::Binary(bytes) => Ok(bytes.as_deref().map(<[u8]>::to_vec)),
             other => Err(unexpected("bytes", other)),
         }
+    }
+
+    fn row(&self) -> Result<sql::Row> {
+        let cell = |column: usize| {
+            Ok(match self.0.cell(column)?.0 {
+                ColumnData::U8(number) => number.map(i32::from).into(),
+                ColumnData::I16(number) => number.map(i32::from).into(),
+                ColumnData::I32(number) => (*number).into(),
+                ColumnData::I64(number) => (*number).into(),
+                ColumnData::Bit(truth) => (*truth).into(),
+                ColumnData::F32(number) => number.map(f64::from).into(),
+                ColumnData::F64(number) => (*number).into(),
+                ColumnData::String(text) => text.as_deref().map(str::to_owned).into(),
+                ColumnData::Guid(id) => (*id).into(),
+                ColumnData::Binary(bytes) => bytes.as_deref().map(<[u8]>::to_vec).into(),
+                ColumnData::DateTime2(_) => self.time(column)?.into(),
+                other => {
+                    let kind = kind(other);
+                    return Err(damaged(format!("column {column} holds {kind} of a type that is not read: cast it")));
+                }
+            })
+        };
+        (0..self.0.len()).map(cell).collect::<Result<_>>().map(sql::Row::new)
     }
 }
 

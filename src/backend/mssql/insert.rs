@@ -40,7 +40,7 @@ pub(super) fn event_values(event: &Columns<'_>) -> [Value; 13] {
     [
         event.event_id.into(),
         event.event_type.into(),
-        Value::I32(event.event_version),
+        event.event_version.into(),
         text(event.actor),
         event.actor_type.into(),
         event.source.into(),
@@ -175,12 +175,8 @@ pub(super) fn lanes(first: i64, topic: &str, partitions: u16, incarnation: Uuid)
     let rows: Vec<u16> = (0..partitions).collect();
     let head = "INSERT INTO {s}lanes (lane_id, topic, partition, incarnation, floor, created_at) VALUES ";
     insert(&rows, head, |sql, partition| {
-        let values = [
-            (first + i64::from(*partition)).into(),
-            topic.into(),
-            Value::I32(i32::from(*partition)),
-            incarnation.into(),
-        ];
+        let values =
+            [(first + i64::from(*partition)).into(), topic.into(), i32::from(*partition).into(), incarnation.into()];
         sql.add("(?, ?, ?, ?, 0, ", values).push(Dialect::Mssql.now()).push(")");
     })
 }

@@ -28,13 +28,14 @@ mod insert;
 mod parsed;
 mod pool;
 mod session;
+mod transaction;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::engine::Engine;
-use super::{Capabilities, Request, Session};
+use super::{BackendTransaction, Capabilities, Request, Session};
 use crate::append::Appended;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::RecordedEvent;
@@ -137,6 +138,10 @@ impl Engine for Mssql {
                 Box::pin(append::restore(connection, *lane, events))
             })
             .await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        Ok(Box::new(transaction::begin(&self.pool).await?))
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {

@@ -144,7 +144,7 @@ impl Connection {
 }
 
 #[derive(Debug)]
-struct Manager(Options);
+pub(super) struct Manager(Options);
 
 impl managed::Manager for Manager {
     type Type = Connection;
@@ -181,6 +181,12 @@ impl Pool {
             .build()
             .map_err(|error| Error::backend("mssql", "connect", ErrorClass::Fatal, error))?;
         Ok(Self { connections, statement_timeout: config.statement_timeout() })
+    }
+
+    /// Takes a connection out of the pool, which makes room for another one once it is dropped; where the answer of a
+    /// call stays out, it is not used again.
+    pub(super) async fn take(&self, operation: &'static str) -> Result<Object<Manager>> {
+        self.connections.get().await.map_err(|error| unavailable(operation, error, &self.connections))
     }
 
     /// Opens a connection beside the pool.

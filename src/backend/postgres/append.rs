@@ -210,7 +210,26 @@ fn bind_more<'q>(query: convert::Bound<'q>, events: &[EventWrite]) -> convert::B
 /// Decides a batch over what it loads under the lane's lock, and stores what is accepted.
 async fn decide_and_store(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
     let mut lease = lock(pool, "append", lane).await?;
-    let connection = lease.connection();
+    let decided = decide_under_lock(lease.connection(), lane, batch).await?;
+    if decided.stored {
+        finish(lease, "append", "COMMIT", Stage::Commit).await?;
+    } else {
+        finish(lease, "append", "ROLLBACK", Stage::Work).await?;
+    }
+    pool.observe(decided.head.get());
+    Ok(decided.answers)
+}
+
+/// What came of a batch whose transaction is still open.
+struct Decided {
+    answers: Vec<Result<Appended>>,
+    /// Whether anything was.
+    stored: bool,
+    head: Position,
+}
+
+/// Decides a batch in an open transaction that holds the lane's lock, and stores what is accepted.
+async fn decide_under_lock(connection: &mut PgConnection, lane: LaneId, batch: &[Arc<Request>]) -> Result<Decided> {
     let mut state = load(connection, lane, batch).await?;
     let stored = first_matches(connection, lane, batch).await?;
     let (answers, accepted) = decide_batch(&mut state, batch, stored);
@@ -218,14 +237,21 @@ async fn decide_and_store(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]
     for accepted in &accepted {
         rows.accept(accepted);
     }
-    if rows.is_empty() {
-        finish(lease, "append", "ROLLBACK", Stage::Work).await?;
-    } else {
+    if !rows.is_empty() {
         rows.store(connection, "append", lane).await?;
-        finish(lease, "append", "COMMIT", Stage::Commit).await?;
     }
-    pool.observe(state.head.get());
-    Ok(answers)
+    Ok(Decided { answers, stored: !rows.is_empty(), head: state.head })
+}
+
+/// Takes the lane's lock in an open transaction, and decides and stores a request there.
+pub(super) async fn append_within(
+    connection: &mut PgConnection,
+    lane: LaneId,
+    request: &Arc<Request>,
+) -> Result<Result<Appended>> {
+    convert::batch(connection, "append", Stage::Work, &lock_text(lane)).await?;
+    let mut decided = decide_under_lock(connection, lane, std::slice::from_ref(request)).await?;
+    decided.answers.pop().ok_or(Error::Closed)
 }
 
 /// Returns for each request the first stored event that matches its condition.
@@ -248,13 +274,17 @@ async fn first_matches(
 /// Begins a transaction and takes the lane's lock. What follows begins after the lock was granted.
 async fn lock(pool: &Arc<Pool>, operation: &'static str, lane: LaneId) -> Result<Lease> {
     let mut lease = Pool::acquire(pool).await?;
-    let sql = format!("BEGIN; SELECT 1 FROM lanes WHERE lane_id = {lane} FOR NO KEY UPDATE");
+    let sql = format!("BEGIN; {}", lock_text(lane));
     convert::batch(lease.connection(), operation, Stage::Work, &sql).await?;
     Ok(lease)
 }
 
+fn lock_text(lane: LaneId) -> String {
+    format!("SELECT 1 FROM lanes WHERE lane_id = {lane} FOR NO KEY UPDATE")
+}
+
 /// Ends a transaction and gives the connection back.
-async fn finish(mut lease: Lease, operation: &'static str, end: &str, stage: Stage) -> Result<()> {
+pub(super) async fn finish(mut lease: Lease, operation: &'static str, end: &str, stage: Stage) -> Result<()> {
     convert::batch(lease.connection(), operation, stage, end).await?;
     lease.release();
     Ok(())

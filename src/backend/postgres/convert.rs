@@ -11,12 +11,12 @@ use sqlx::postgres::{
     PgArgumentBuffer, PgArguments, PgConnection, PgHasArrayType, PgRow, PgTypeInfo, PgValueFormat, PgValueRef,
 };
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Decode, Encode, Row, Type, ValueRef};
+use sqlx::{AssertSqlSafe, Column, Decode, Encode, Row, Type, TypeInfo, ValueRef};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorClass, Result};
 use crate::sql::rows::{damaged, hash};
-use crate::sql::{FromRow, RowRead, Statement, Value};
+use crate::sql::{self, FromRow, RowRead, Statement, Value};
 
 /// A statement with its parameters.
 pub(super) type Bound<'q> = Query<'q, sqlx::Postgres, PgArguments>;
@@ -60,6 +60,8 @@ pub(super) async fn batch(
 fn bound(statement: &Statement) -> Bound<'_> {
     let query = sqlx::query(AssertSqlSafe(statement.sql.as_str()));
     statement.params.iter().fold(query, |query, value| match value {
+        Value::Bool(truth) => query.bind(*truth),
+        Value::F64(number) => query.bind(*number),
         Value::I64(number) => query.bind(*number),
         Value::I32(number) => query.bind(*number),
         Value::Text(text) => query.bind(text.as_deref()),
@@ -139,6 +141,26 @@ impl RowRead for Read<'_> {
 
     fn hash(&self, column: usize) -> Result<Option<[u8; 32]>> {
         self.value::<&[u8]>(column)?.map(hash).transpose()
+    }
+
+    fn row(&self) -> Result<sql::Row> {
+        let cell = |column: usize| {
+            Ok(match self.0.column(column).type_info().name() {
+                "BOOL" => self.value::<bool>(column)?.into(),
+                "INT2" => self.value::<i16>(column)?.map(i32::from).into(),
+                "INT4" => self.i32(column)?.into(),
+                "INT8" => self.i64(column)?.into(),
+                "FLOAT4" => self.value::<f32>(column)?.map(f64::from).into(),
+                "FLOAT8" => self.value::<f64>(column)?.into(),
+                "TEXT" | "VARCHAR" | "CHAR" | "NAME" => self.text(column)?.into(),
+                "JSON" => Value::Json(self.text(column)?),
+                "UUID" => self.uuid(column)?.into(),
+                "TIMESTAMPTZ" => self.time(column)?.into(),
+                "BYTEA" => self.bytes(column)?.into(),
+                other => return Err(damaged(format!("column {column} is of type {other}: cast it, as to text"))),
+            })
+        };
+        (0..self.0.len()).map(cell).collect::<Result<_>>().map(sql::Row::new)
     }
 }
 

@@ -7,6 +7,7 @@ mod connect;
 mod convert;
 mod pool;
 mod rows;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
 use super::engine::Engine;
-use super::{Capabilities, Request, Session};
+use super::{BackendTransaction, Capabilities, Request, Session};
 use crate::append::Appended;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::RecordedEvent;
@@ -75,6 +76,10 @@ impl Engine for Postgres {
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
         let (pool, events) = (Arc::clone(&self.pool), events.to_vec());
         self.to_the_end("restore", async move { append::restore(&pool, lane, &events).await }).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        Ok(Box::new(transaction::begin(&self.pool).await?))
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {

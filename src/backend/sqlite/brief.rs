@@ -55,13 +55,18 @@ impl Pace {
     pub(super) fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let done = work();
-        let took = start.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
+        self.took(start.elapsed());
+        done
+    }
+
+    /// Remembers how long some work took.
+    pub(super) fn took(&self, time: Duration) {
+        let took = time.as_nanos().try_into().unwrap_or(u64::MAX);
         let recent = match self.0.load(Ordering::Relaxed) {
             u64::MAX => took,
             recent => recent - recent / 4 + took / 4,
         };
         self.0.store(recent, Ordering::Relaxed);
-        done
     }
 }
 

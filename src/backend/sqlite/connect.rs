@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Mutex as FairMutex, Semaphore};
+use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard, Semaphore};
 
 use super::brief::{self, Pace, WalCheckpoint};
 use super::convert::{classify, run};
@@ -161,6 +161,11 @@ fn open(options: &Options) -> Result<Connection> {
 impl Sqlite {
     pub(super) const fn is_memory(&self) -> bool {
         self.options.path.is_none()
+    }
+
+    /// Returns the connection that writes, once it is this caller's turn.
+    pub(super) async fn write_lock(&self) -> OwnedMutexGuard<Option<Connection>> {
+        Arc::clone(&self.writer).lock_owned().await
     }
 
     /// Runs a job in a transaction that holds the database's write lock from its start, on the thread that polls it.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorClass, Result};
 use crate::sql::rows::{damaged, hash};
-use crate::sql::{FromRow, RowRead, Statement, Value};
+use crate::sql::{self, FromRow, RowRead, Statement, Value};
 
 /// Runs a reading statement.
 pub(super) fn run<T: FromRow>(connection: &Connection, statement: &Statement) -> Result<Vec<T>> {
@@ -34,7 +34,9 @@ impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         let value = match self {
             Self::I64(Some(number)) => return Ok((*number).into()),
-            Self::I32(number) => return Ok((*number).into()),
+            Self::I32(Some(number)) => return Ok((*number).into()),
+            Self::Bool(Some(truth)) => return Ok((*truth).into()),
+            Self::F64(Some(number)) => return Ok((*number).into()),
             Self::Time(Some(time)) => return Ok(time.timestamp_micros().into()),
             Self::Text(Some(text)) | Self::Json(Some(text)) => ValueRef::Text(text.as_bytes()),
             Self::Uuid(Some(id)) => ValueRef::Blob(id.as_bytes()),
@@ -104,6 +106,19 @@ impl RowRead for SqliteRow<'_> {
 
     fn hash(&self, column: usize) -> Result<Option<[u8; 32]>> {
         self.optional(column, |value| value.as_blob())?.map(hash).transpose()
+    }
+
+    fn row(&self) -> Result<sql::Row> {
+        let cell = |column: usize| {
+            Ok(match self.value(column)? {
+                ValueRef::Null => Value::Text(None),
+                ValueRef::Integer(number) => number.into(),
+                ValueRef::Real(number) => number.into(),
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
+                ValueRef::Blob(bytes) => bytes.to_vec().into(),
+            })
+        };
+        (0..self.0.as_ref().column_count()).map(cell).collect::<Result<_>>().map(sql::Row::new)
     }
 }
 

@@ -8,6 +8,7 @@ mod connect;
 mod convert;
 #[cfg(test)]
 mod plans;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 
 use super::engine::Engine;
-use super::{Capabilities, Request, Session};
+use super::{BackendTransaction, Capabilities, Request, Session};
 use crate::append::Appended;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
@@ -99,6 +100,10 @@ impl Engine for Sqlite {
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
         let events = events.to_vec();
         self.transaction("restore", move |connection| append::restore(connection, lane, &events)).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        Ok(Box::new(transaction::begin(self).await?))
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {
