@@ -158,6 +158,12 @@ impl Appended {
         self.positions.map_or(Position::ZERO, |(_, last)| last)
     }
 
+    /// Returns the lane and the position of the last event, which a reader of these events has to reach.
+    #[must_use]
+    pub fn end(&self) -> (LaneId, Position) {
+        (self.lane, self.position())
+    }
+
     /// Returns the new version of the stream; of the first one, where several were written. [`Version::ZERO`] where
     /// none was.
     #[must_use]

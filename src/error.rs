@@ -155,6 +155,34 @@ pub enum Error {
         /// The position that was read up to; 0 where the whole topic is another one.
         position: Position,
     },
+    /// Another process runs the subscription of this name.
+    #[error("subscription {name:?} is run by {owner} until {until}: wait, or let that one end")]
+    LeaseHeld {
+        /// The subscription's name.
+        name: String,
+        /// Who holds the lease.
+        owner: String,
+        /// Until when, unless renewed.
+        until: chrono::DateTime<chrono::Utc>,
+    },
+    /// Another process has taken the subscription over. What this one deals with from now on is not counted.
+    #[error("subscription {name:?} was taken over by another process, or deleted: open it again to wait for a turn")]
+    LeaseLost {
+        /// The subscription's name.
+        name: String,
+    },
+    /// There is no subscription of this name.
+    #[error("subscription {name:?} does not exist")]
+    SubscriptionNotFound {
+        /// The subscription's name.
+        name: String,
+    },
+    /// The name stands for a subscription with another filter, whose checkpoint says nothing about this one.
+    #[error("subscription {name:?} has another filter: use a new name, or delete the subscription first")]
+    FilterChanged {
+        /// The subscription's name.
+        name: String,
+    },
     /// The connection URL, or what it refers to, cannot be used.
     #[error("connection url: {reason}")]
     Url {

@@ -34,6 +34,7 @@ mod read;
 mod snapshot;
 mod stream;
 mod subscription;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod transaction;
 
 pub mod hash;
@@ -82,6 +83,9 @@ pub use sql::{Dialect, FromValue, Row, Value};
 pub use store::Store;
 pub use stream::{Expected, Stream, StreamInfo};
 pub use subscription::{Checkpoint, Start, Subscription};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use subscription::{Durable, DurableSubscription, LaneProgress, SubscriptionInfo};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use transaction::Transaction;
 
 /// Runs the examples of the documents with the tests.

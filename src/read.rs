@@ -38,6 +38,8 @@ pub struct Query {
     pub until: Option<Position>,
     /// Only events of one stream, of a range of versions.
     pub stream: Option<StreamRange>,
+    /// Only events of streams whose ids begin with any of these, byte for byte; empty: of all.
+    pub stream_prefixes: Vec<String>,
     /// Only events of any of these types; empty: of all.
     pub event_types: Vec<String>,
     /// Only events of streams of this category.
@@ -206,6 +208,19 @@ impl Query {
         Ok(self)
     }
 
+    /// Asks for events of streams whose ids begin with any of some texts, byte for byte.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] and [`Error::Limit`] where one is not a name, and [`Error::Limit`] where there are more than
+    /// [`limits::TAGS_PER_EVENT`].
+    pub fn stream_prefixes(mut self, prefixes: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
+        for text in prefixes {
+            self.stream_prefixes.push(name::check("prefix", text)?);
+        }
+        limits::check("prefixes of a query", limits::TAGS_PER_EVENT, self.stream_prefixes.len())?;
+        Ok(self)
+    }
+
     /// Asks for events of streams of a category.
     ///
     /// # Errors
@@ -294,7 +309,9 @@ impl Query {
         let stream = |range: &StreamRange| {
             range.aggregate_id == event.aggregate_id && (range.from..=range.to).contains(&event.aggregate_version)
         };
+        let prefixes = &self.stream_prefixes;
         types()
+            && (prefixes.is_empty() || prefixes.iter().any(|prefix| event.aggregate_id.starts_with(prefix)))
             && is(&self.aggregate_type, &event.aggregate_type)
             && self.stream.as_ref().is_none_or(stream)
             && self.tags.iter().all(|tag| event.tags.contains(tag))
@@ -309,6 +326,7 @@ impl Query {
     #[must_use]
     pub fn is_unfiltered(&self) -> bool {
         self.stream.is_none()
+            && self.stream_prefixes.is_empty()
             && self.event_types.is_empty()
             && self.aggregate_type.is_none()
             && self.tags.is_empty()

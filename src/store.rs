@@ -5,6 +5,8 @@ mod reading;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::append::{Append, Appended};
 use crate::backend::request::Life;
 use crate::backend::{Backend, Capabilities, Topic, registry};
@@ -40,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) topic: Topic,
     pub(crate) writers: Vec<Writer>,
     pub(crate) tails: Vec<Arc<Tail>>,
+    /// Tells that a checkpoint of a subscription was saved.
+    pub(crate) progress: watch::Sender<()>,
     timeout: Duration,
     max_event_bytes: usize,
 }
@@ -91,6 +95,7 @@ impl Store {
         let inner = Inner {
             backend,
             tails: tails.collect(),
+            progress: watch::Sender::default(),
             topic,
             writers,
             timeout: config.statement_timeout(),

@@ -7,7 +7,7 @@ use crate::backend::BackendTransaction;
 use crate::encode;
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
-use crate::sql::{self, Dialect, Row, Value};
+use crate::sql::{self, Dialect, FromRow, Row, Statement, Value};
 use crate::store::Store;
 
 /// An open transaction of the store's database, in which SQL of the caller's own and appends are committed together or
@@ -72,6 +72,13 @@ impl Store {
         self.deadline("select", self.inner.backend.select(&sql, params)).await
     }
 
+    /// Runs a reading statement of the store's own.
+    pub(crate) async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
+        let work = self.inner.backend.select(&statement.sql, &statement.params);
+        let rows = self.deadline(statement.operation, work).await?;
+        rows.iter().map(T::from_row).collect()
+    }
+
     /// Returns the dialect of the backend's SQL.
     pub(crate) fn dialect(&self) -> Result<Dialect> {
         let unsupported = || Error::Unsupported { backend: self.inner.backend.name(), what: "sql" };
@@ -130,6 +137,24 @@ impl Transaction {
         let appended = answer?;
         self.ends.push((index, appended.position()));
         Ok(appended)
+    }
+
+    /// Runs a writing statement of the store's own.
+    pub(crate) async fn write(&mut self, statement: Statement) -> Result<u64> {
+        let mut open = self.take()?;
+        let work = open.execute(&statement.sql, &statement.params);
+        let changed = self.store.deadline(statement.operation, work).await?;
+        self.open = Some(open);
+        Ok(changed)
+    }
+
+    /// Runs a reading statement of the store's own.
+    pub(crate) async fn fetch<T: FromRow>(&mut self, statement: Statement) -> Result<Vec<T>> {
+        let mut open = self.take()?;
+        let work = open.select(&statement.sql, &statement.params);
+        let rows = self.store.deadline(statement.operation, work).await?;
+        self.open = Some(open);
+        rows.iter().map(T::from_row).collect()
     }
 
     /// Commits. If the connection is lost meanwhile, it is not known whether that was carried out.

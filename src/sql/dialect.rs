@@ -78,6 +78,15 @@ impl Dialect {
         }
     }
 
+    /// Returns the expression for a time that is a parameter's milliseconds after that of the database's clock.
+    pub(crate) const fn from_now(self) -> &'static str {
+        match self {
+            Self::Sqlite => "annals_now() + 1000 * ?",
+            Self::Postgres => "clock_timestamp() + ? * interval '1 millisecond'",
+            Self::Mssql => "DATEADD(millisecond, CAST(? AS int), SYSUTCDATETIME())",
+        }
+    }
+
     /// Returns the place of a parameter that a column of times is compared with. SQL Server's driver sends a digit more than
     /// the column has, for which the column would be converted, and its index no longer be in order.
     pub(crate) const fn time(self) -> &'static str {

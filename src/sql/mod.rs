@@ -11,6 +11,8 @@ pub(crate) mod rows;
 mod statement;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod statements;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod subscriptions;
 mod value;
 
 pub use dialect::Dialect;

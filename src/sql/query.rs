@@ -81,6 +81,13 @@ fn stream(sql: &mut Sql, lane: LaneId, range: &StreamRange, include_deleted: boo
 }
 
 fn columns(sql: &mut Sql, query: &Query) {
+    for (index, prefix) in query.stream_prefixes.iter().enumerate() {
+        sql.push(if index == 0 { " AND (" } else { " OR " });
+        prefix_range(sql, "e.aggregate_id", prefix);
+    }
+    if !query.stream_prefixes.is_empty() {
+        sql.push(")");
+    }
     match query.event_types.as_slice() {
         [] => {}
         [event_type] => {
@@ -119,4 +126,27 @@ fn times(sql: &mut Sql, dialect: Dialect, lane: LaneId, query: &Query, place: &s
             sql.add(&first, [lane.get().into(), time.into()]);
         }
     }
+}
+
+/// Adds a condition that a name begins with a text: a range of the key, never LIKE.
+pub(super) fn prefix_range(sql: &mut Sql, column: &str, prefix: &str) {
+    sql.add(&format!("({column} >= ?"), [prefix.into()]);
+    if let Some(end) = end_of_prefix(prefix) {
+        sql.add(&format!(" AND {column} < ?"), [end.as_str().into()]);
+    }
+    sql.push(")");
+}
+
+/// Returns the least text that comes after every text with this prefix, in the order of code points; `None` where there
+/// is none.
+fn end_of_prefix(prefix: &str) -> Option<String> {
+    let mut chars: Vec<char> = prefix.chars().collect();
+    while let Some(last) = chars.pop() {
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            chars.push(next);
+            return Some(chars.into_iter().collect());
+        }
+    }
+    None
 }

@@ -60,6 +60,41 @@ impl FromRow for i64 {
     }
 }
 
+/// A row whose cells are at hand, as a transaction of any backend returns it.
+impl RowRead for Row {
+    fn i64(&self, column: usize) -> Result<Option<i64>> {
+        self.get(column)
+    }
+
+    fn i32(&self, column: usize) -> Result<Option<i32>> {
+        self.get(column)
+    }
+
+    fn text(&self, column: usize) -> Result<Option<String>> {
+        self.get(column)
+    }
+
+    fn json(&self, column: usize) -> Result<Option<String>> {
+        self.get(column)
+    }
+
+    fn uuid(&self, column: usize) -> Result<Option<Uuid>> {
+        self.get(column)
+    }
+
+    fn time(&self, column: usize) -> Result<Option<DateTime<Utc>>> {
+        self.get(column)
+    }
+
+    fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>> {
+        self.get(column)
+    }
+
+    fn row(&self) -> Result<Row> {
+        Ok(self.clone())
+    }
+}
+
 impl FromRow for Row {
     fn from_row(row: &impl RowRead) -> Result<Self> {
         row.row()

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 pub(crate) use super::query::events;
+use super::query::prefix_range;
 use super::rows::EVENT_COLUMNS;
 pub(crate) use super::rows::LaneRow;
 use super::{Dialect, Sql, Statement, Value};
@@ -98,10 +99,8 @@ pub(crate) fn stream(dialect: Dialect, lane: LaneId, aggregate_id: &str) -> Stat
 pub(crate) fn streams(dialect: Dialect, lane: LaneId, filter: &StreamFilter) -> Statement {
     let mut sql = stream_info(dialect, "list streams", lane);
     if let Some(prefix) = filter.prefix.as_deref() {
-        sql.add(" AND s.aggregate_id >= ?", [prefix.into()]);
-        if let Some(end) = end_of_prefix(prefix) {
-            sql.add(" AND s.aggregate_id < ?", [end.as_str().into()]);
-        }
+        sql.push(" AND ");
+        prefix_range(&mut sql, "s.aggregate_id", prefix);
     }
     if let Some(aggregate_type) = filter.aggregate_type.as_deref() {
         sql.add(" AND s.aggregate_type = ?", [aggregate_type.into()]);
@@ -114,20 +113,6 @@ pub(crate) fn streams(dialect: Dialect, lane: LaneId, filter: &StreamFilter) -> 
     }
     sql.push(" ORDER BY s.aggregate_id").push(&dialect.limit(filter.limit));
     sql.done()
-}
-
-/// Returns the least text that comes after every text with this prefix, in the order of code points; `None` where there
-/// is none.
-fn end_of_prefix(prefix: &str) -> Option<String> {
-    let mut chars: Vec<char> = prefix.chars().collect();
-    while let Some(last) = chars.pop() {
-        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
-        if let Some(next) = next {
-            chars.push(next);
-            return Some(chars.into_iter().collect());
-        }
-    }
-    None
 }
 
 /// Sets a stream's metadata where its version is still the one that was read.

@@ -5,6 +5,14 @@
 //! in each lane, so that there is no seam between the two ways: an event is returned if it is the next one that matches.
 
 mod checkpoint;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod durable;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod filter;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod lease;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod listing;
 mod ring;
 pub(crate) mod tail;
 
@@ -17,6 +25,10 @@ use uuid::Uuid;
 
 pub use checkpoint::Checkpoint;
 use checkpoint::Mark;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use durable::{Durable, DurableSubscription};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use listing::{LaneProgress, SubscriptionInfo};
 use tail::Follower;
 
 use crate::error::{Error, Result};
@@ -101,9 +113,14 @@ impl Store {
     /// [`Error::LogDiverged`] where the log is not the one that the checkpoint is of; and what the backend answers.
     pub async fn subscribe(&self, start: Start, mut query: Query) -> Result<Subscription> {
         check(&query)?;
+        let marks = self.marks(start, &mut query).await?;
+        Ok(self.subscribe_after(marks, query))
+    }
+
+    /// Subscribes to the events after a mark in each lane.
+    fn subscribe_after(&self, marks: Vec<Mark>, mut query: Query) -> Subscription {
         query.include_deleted = true;
         let lanes = &self.inner.topic.lanes;
-        let marks = self.marks(start, &mut query).await?;
         let only = query.stream.as_ref().map(|range| self.lane(&range.aggregate_id));
         let cursor = |(index, mark): (usize, &Mark)| Cursor {
             index,
@@ -116,7 +133,7 @@ impl Store {
             unsure: true,
         };
         let cursors = marks.iter().enumerate().map(cursor).filter(|cursor| only.is_none_or(|lane| lane == cursor.lane));
-        Ok(Subscription { store: self.clone(), query, cursors: cursors.collect(), marks, turn: 0 })
+        Subscription { store: self.clone(), query, cursors: cursors.collect(), marks, turn: 0 }
     }
 
     /// Finds where a subscription begins in each lane. A time that is still to come stays in the query.
@@ -172,7 +189,13 @@ impl Store {
             let reason = format!("it is of {} lanes, and the topic has {}", checkpoint.marks.len(), lanes.len());
             return Err(Error::invalid("checkpoint", reason));
         }
-        for (mark, lane) in checkpoint.marks.iter().zip(lanes).filter(|(mark, _)| mark.position > Position::ZERO) {
+        self.verify_marks(&checkpoint.marks).await
+    }
+
+    /// Checks that the log has the events that a reader stood at.
+    async fn verify_marks(&self, marks: &[Mark]) -> Result<()> {
+        for (mark, lane) in marks.iter().zip(&self.inner.topic.lanes).filter(|(mark, _)| mark.position > Position::ZERO)
+        {
             if self.event_id_at(*lane, mark.position).await? != Some(mark.event_id) {
                 return Err(Error::LogDiverged { lane: lane.get(), position: mark.position });
             }
@@ -232,6 +255,17 @@ impl Subscription {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the position in each lane up to which all was returned or skipped.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    fn positions(&mut self) -> Vec<Position> {
+        let mut positions: Vec<Position> = self.marks.iter().map(|mark| mark.position).collect();
+        for cursor in &mut self.cursors {
+            cursor.pass();
+            positions[cursor.index] = cursor.position;
+        }
+        positions
     }
 
     /// Returns where the subscription stands: after every event that was returned, and what was skipped after it because

@@ -1,0 +1,201 @@
+//! The lease of a named subscription: at most one process runs it.
+//!
+//! The holder renews the lease at a third of its time; whoever waits takes it over once it has ended. Two clocks could
+//! lie about that, so neither is trusted alone: an end that has passed by the database's clock counts, and so does a lease
+//! that was not renewed for its whole time by the clock of the one who waits, which no jump moves. What makes it safe is
+//! neither, but that every checkpoint is saved under the condition that the lease is still held.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::sql::subscriptions::{self, SubscriptionRow};
+use crate::store::Store;
+
+/// The shortest and the longest lease.
+pub(super) const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
+/// The longest pause of one who waits for a lease.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A lease that is held, and renewed by a task of its own until it is dropped, which releases it.
+#[derive(Debug)]
+pub(super) struct Lease {
+    held: Arc<Held>,
+    /// Ends the task when it is dropped.
+    _keeper: oneshot::Sender<()>,
+}
+
+/// What the holder and the task that renews share.
+#[derive(Debug)]
+pub(super) struct Held {
+    store: Store,
+    name: String,
+    owner: String,
+    time: Duration,
+    /// Since when the lease is known to be held for its time.
+    since: Mutex<Instant>,
+    lost: AtomicBool,
+    news: Notify,
+}
+
+impl Held {
+    pub(super) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    pub(super) fn milliseconds(&self) -> i64 {
+        self.time.as_millis().try_into().unwrap_or(i64::MAX)
+    }
+
+    /// Notes that the lease was renewed by a statement that was sent at a time.
+    pub(super) fn renewed(&self, sent: Instant) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+    }
+
+    /// Notes that somebody else holds the lease, and returns what to say.
+    pub(super) fn lose(&self) -> Error {
+        self.lost.store(true, Ordering::Release);
+        self.news.notify_waiters();
+        Error::LeaseLost { name: self.name.clone() }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < self.time
+    }
+
+    async fn renew(&self) -> Result<()> {
+        let sent = Instant::now();
+        let topic = &self.store.inner.topic;
+        let dialect = self.store.dialect()?;
+        let statement = subscriptions::renew_lease(dialect, &topic.name, &self.name, &self.owner, self.milliseconds());
+        let mut transaction = self.store.begin().await?;
+        if transaction.write(statement).await? < topic.lanes.len() as u64 {
+            return Err(self.lose());
+        }
+        transaction.commit().await?;
+        self.renewed(sent);
+        Ok(())
+    }
+
+    async fn release(&self) -> Result<()> {
+        let topic = &self.store.inner.topic.name;
+        let mut transaction = self.store.begin().await?;
+        let statement = subscriptions::release_lease(self.store.dialect()?, topic, &self.name, &self.owner);
+        transaction.write(statement).await?;
+        transaction.commit().await
+    }
+}
+
+/// Renews a lease until its holder is gone, and then releases it.
+async fn keep(held: Arc<Held>, mut holder: oneshot::Receiver<()>) {
+    while !held.lost.load(Ordering::Acquire) {
+        tokio::select! {
+            _ = &mut holder => {
+                if let Err(error) = held.release().await {
+                    tracing::warn!(name = held.name, %error, "a lease was not released: it ends by itself");
+                }
+                return;
+            }
+            () = tokio::time::sleep(held.time / 3) => {}
+        }
+        match held.renew().await {
+            Ok(()) => {}
+            Err(Error::Closed) => return,
+            Err(error) => tracing::warn!(name = held.name, error = %error.report(), "a lease was not renewed"),
+        }
+    }
+}
+
+impl Lease {
+    /// Takes the lease of a subscription whose rows exist, if nobody holds it.
+    ///
+    /// # Errors
+    /// [`Error::LeaseHeld`].
+    pub(super) async fn take(store: &Store, name: &str, time: Duration) -> Result<Self> {
+        Self::try_take(store, name, time, None).await
+    }
+
+    /// Waits until nobody else holds the lease, and takes it.
+    pub(super) async fn wait(store: &Store, name: &str, time: Duration) -> Result<Self> {
+        let mut seen: Option<(String, DateTime<Utc>, Instant)> = None;
+        loop {
+            let stale = seen.as_ref().filter(|(_, _, since)| since.elapsed() > time);
+            let stale = stale.map(|(owner, until, _)| (owner.as_str(), *until));
+            match Self::try_take(store, name, time, stale).await {
+                Err(Error::LeaseHeld { owner, until, .. }) => {
+                    if seen.as_ref().is_none_or(|(known, end, _)| *known != owner || *end != until) {
+                        seen = Some((owner, until, Instant::now()));
+                    }
+                }
+                Err(error) if !error.is_retryable() => return Err(error),
+                Err(error) => tracing::debug!(name, error = %error.report(), "a lease could not be asked for"),
+                taken => return taken,
+            }
+            tokio::time::sleep((time / 4).min(LOOK)).await;
+        }
+    }
+
+    async fn try_take(store: &Store, name: &str, time: Duration, stale: Option<(&str, DateTime<Utc>)>) -> Result<Self> {
+        let owner = Uuid::now_v7().to_string();
+        let (sent, dialect, topic) = (Instant::now(), store.dialect()?, &store.inner.topic);
+        let milliseconds = time.as_millis().try_into().unwrap_or(i64::MAX);
+        let mut transaction = store.begin().await?;
+        let take = subscriptions::take_lease(dialect, &topic.name, name, &owner, milliseconds, stale);
+        if transaction.write(take).await? < topic.lanes.len() as u64 {
+            drop(transaction);
+            let rows: Vec<SubscriptionRow> = store.fetch(subscriptions::list(dialect, &topic.name, Some(name))).await?;
+            let holder = rows.into_iter().find_map(|row| Some((row.lease_owner?, row.lease_until?)));
+            let (owner, until) = holder.ok_or_else(|| Error::SubscriptionNotFound { name: name.to_owned() })?;
+            return Err(Error::LeaseHeld { name: name.to_owned(), owner, until });
+        }
+        transaction.commit().await?;
+        let held = Arc::new(Held {
+            store: store.clone(),
+            name: name.to_owned(),
+            owner,
+            time,
+            since: Mutex::new(sent),
+            lost: AtomicBool::new(false),
+            news: Notify::new(),
+        });
+        let (keeper, holder) = oneshot::channel();
+        tokio::spawn(keep(Arc::clone(&held), holder));
+        Ok(Self { held, _keeper: keeper })
+    }
+
+    pub(super) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    /// Makes sure that the lease is held.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`], and what the backend answers where that can't be found out.
+    pub(super) async fn check(&self) -> Result<()> {
+        if self.held.lost.load(Ordering::Acquire) {
+            return Err(self.held.lose());
+        }
+        if self.held.is_fresh() { Ok(()) } else { self.held.renew().await }
+    }
+
+    /// Returns once the lease is lost.
+    pub(super) async fn lost(&self) -> Error {
+        loop {
+            let news = self.held.news.notified();
+            if self.held.lost.load(Ordering::Acquire) {
+                return self.held.lose();
+            }
+            news.await;
+        }
+    }
+
+    /// Releases the lease.
+    pub(super) async fn release(self) -> Result<()> {
+        self.held.release().await
+    }
+}
