@@ -718,6 +718,34 @@ macro_rules! conformance_suite {
                 many_subscriptions_share_few_connections
                 closing_the_store_ends_a_wait
             }
+            durable {
+                a_durable_subscription_goes_on_behind_what_was_acknowledged
+                what_was_not_acknowledged_comes_again
+                an_acknowledgement_in_between_does_not_pass_what_is_unfinished
+                an_acknowledgement_up_to_an_event_counts_for_those_before_it
+                every_offset_of_an_end_between_effect_and_checkpoint_loses_nothing
+                a_checkpoint_is_saved_while_nothing_answers_the_filter
+                a_checkpoint_is_saved_after_its_time
+                a_saved_checkpoint_never_moves_backwards
+                another_filter_under_the_same_name_is_refused
+                a_name_that_exists_goes_on_whatever_its_start
+                a_new_name_begins_where_it_is_told
+                two_do_not_run_under_one_name
+                a_closed_subscription_is_followed_at_once
+                a_dropped_subscription_is_followed
+                a_holder_that_is_gone_is_followed_after_its_lease
+                a_lease_is_renewed_while_its_holder_is_busy
+                a_holder_that_lost_its_lease_saves_nothing
+                a_lease_with_an_end_far_ahead_is_taken_over
+                of_those_who_open_a_name_at_once_one_runs
+                a_checkpoint_at_another_event_is_told
+                a_list_shows_how_far_each_subscription_is
+                a_running_subscription_can_not_be_deleted
+                one_waits_until_a_subscription_has_seen_what_one_wrote
+                a_subscription_made_at_the_sql_prompt_is_gone_on_with
+                calls_that_are_dropped_lose_nothing
+                names_of_subscriptions_are_names
+            }
             reopen {
                 events_are_there_after_closing_and_opening
                 versions_and_positions_go_on_after_opening

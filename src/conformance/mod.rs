@@ -21,6 +21,7 @@ mod condition;
 mod conflict;
 mod connection;
 mod contention;
+mod durable;
 mod errors;
 mod event_id;
 mod fidelity;
@@ -94,6 +95,7 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("routines", routines::CASES),
     ("subscriptions", subscriptions::CASES),
     ("follow", follow::CASES),
+    ("durable", durable::CASES),
     ("reopen", reopen::CASES),
     ("cancel", cancel::CASES),
     ("connection", connection::CASES),

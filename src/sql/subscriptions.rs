@@ -144,19 +144,12 @@ pub(crate) fn release_lease(dialect: Dialect, topic: &str, name: &str, owner: &s
     sql.done()
 }
 
-/// Moves the checkpoint of a lane on, and prolongs the lease, if it is still held.
-pub(crate) fn save(
-    dialect: Dialect,
-    name: &str,
-    owner: &str,
-    milliseconds: i64,
-    (lane, position): (LaneId, Position),
-) -> Statement {
+/// Moves the checkpoint of a lane on, if the lease is still held.
+pub(crate) fn save(dialect: Dialect, name: &str, owner: &str, (lane, position): (LaneId, Position)) -> Statement {
     let mut sql = Sql::new(dialect, "save a checkpoint");
     sql.add("UPDATE {s}subscriptions SET position = ?, event_id = ", [position.get().into()]);
     event_at(&mut sql, "event_id", lane, position).push(", aggregate_version = ");
     event_at(&mut sql, "aggregate_version", lane, position).push(", updated_at = ").push(dialect.now());
-    sql.push(", lease_until = ").add(dialect.from_now(), [milliseconds.into()]);
     sql.add(
         " WHERE name = ? AND lane_id = ? AND lease_owner = ? AND position <= ?",
         [name.into(), lane.get().into(), owner.into(), position.get().into()],

@@ -353,21 +353,16 @@ impl DurableSubscription {
     }
 
     async fn write(&self, moved: &[(LaneId, Position)]) -> Result<()> {
-        let (store, held, sent) = (&self.subscription.store, self.lease.held(), Instant::now());
+        let (store, held) = (&self.subscription.store, self.lease.held());
         let dialect = store.dialect()?;
         let mut transaction = store.begin().await?;
         for place in moved {
-            let save = subscriptions::save(dialect, &self.name, held.owner(), held.milliseconds(), *place);
+            let save = subscriptions::save(dialect, &self.name, held.owner(), *place);
             if transaction.write(save).await? == 0 {
                 return Err(held.lose());
             }
         }
-        transaction.commit().await?;
-        // The other lanes' rows are renewed at their time.
-        if moved.len() == store.inner.topic.lanes.len() {
-            held.renewed(sent);
-        }
-        Ok(())
+        transaction.commit().await
     }
 
     /// Saves the checkpoint and gives the lease back, so that another process can go on at once. Dropping the

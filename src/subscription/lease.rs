@@ -48,15 +48,6 @@ impl Held {
         &self.owner
     }
 
-    pub(super) fn milliseconds(&self) -> i64 {
-        self.time.as_millis().try_into().unwrap_or(i64::MAX)
-    }
-
-    /// Notes that the lease was renewed by a statement that was sent at a time.
-    pub(super) fn renewed(&self, sent: Instant) {
-        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = sent;
-    }
-
     /// Notes that somebody else holds the lease, and returns what to say.
     pub(super) fn lose(&self) -> Error {
         self.lost.store(true, Ordering::Release);
@@ -72,13 +63,14 @@ impl Held {
         let sent = Instant::now();
         let topic = &self.store.inner.topic;
         let dialect = self.store.dialect()?;
-        let statement = subscriptions::renew_lease(dialect, &topic.name, &self.name, &self.owner, self.milliseconds());
+        let statement =
+            subscriptions::renew_lease(dialect, &topic.name, &self.name, &self.owner, milliseconds(self.time));
         let mut transaction = self.store.begin().await?;
         if transaction.write(statement).await? < topic.lanes.len() as u64 {
             return Err(self.lose());
         }
         transaction.commit().await?;
-        self.renewed(sent);
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = sent;
         Ok(())
     }
 
@@ -89,6 +81,22 @@ impl Held {
         transaction.write(statement).await?;
         transaction.commit().await
     }
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    time.as_millis().try_into().unwrap_or(i64::MAX)
+}
+
+/// Says who holds a lease that could not be taken.
+async fn holder(store: &Store, name: &str) -> Result<Error> {
+    let topic = &store.inner.topic.name;
+    let rows: Vec<SubscriptionRow> = store.fetch(subscriptions::list(store.dialect()?, topic, Some(name))).await?;
+    let name = name.to_owned();
+    let Some(now) = rows.first().map(|row| row.now) else { return Ok(Error::SubscriptionNotFound { name }) };
+    let holder = rows.into_iter().find_map(|row| Some((row.lease_owner?, row.lease_until?)));
+    // Meanwhile it may have been released.
+    let (owner, until) = holder.unwrap_or_else(|| ("a process that ends now".to_owned(), now));
+    Ok(Error::LeaseHeld { name, owner, until })
 }
 
 /// Renews a lease until its holder is gone, and then releases it.
@@ -143,15 +151,11 @@ impl Lease {
     async fn try_take(store: &Store, name: &str, time: Duration, stale: Option<(&str, DateTime<Utc>)>) -> Result<Self> {
         let owner = Uuid::now_v7().to_string();
         let (sent, dialect, topic) = (Instant::now(), store.dialect()?, &store.inner.topic);
-        let milliseconds = time.as_millis().try_into().unwrap_or(i64::MAX);
         let mut transaction = store.begin().await?;
-        let take = subscriptions::take_lease(dialect, &topic.name, name, &owner, milliseconds, stale);
+        let take = subscriptions::take_lease(dialect, &topic.name, name, &owner, milliseconds(time), stale);
         if transaction.write(take).await? < topic.lanes.len() as u64 {
             drop(transaction);
-            let rows: Vec<SubscriptionRow> = store.fetch(subscriptions::list(dialect, &topic.name, Some(name))).await?;
-            let holder = rows.into_iter().find_map(|row| Some((row.lease_owner?, row.lease_until?)));
-            let (owner, until) = holder.ok_or_else(|| Error::SubscriptionNotFound { name: name.to_owned() })?;
-            return Err(Error::LeaseHeld { name: name.to_owned(), owner, until });
+            return Err(holder(store, name).await?);
         }
         transaction.commit().await?;
         let held = Arc::new(Held {
