@@ -1,6 +1,7 @@
 //! What is the same on every SQL engine, written once over what differs: [`Engine`].
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,18 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
     }
 
     /// See [`Backend::poll_interval`].
-    fn poll_interval(&self) -> Duration {
-        Duration::from_millis(50)
+    fn poll_interval(&self) -> RangeInclusive<Duration> {
+        Duration::from_millis(5)..=Duration::from_millis(100)
+    }
+
+    /// See [`Backend::heard`].
+    async fn heard(&self, _lane: LaneId) {
+        std::future::pending::<()>().await;
+    }
+
+    /// Runs one reading statement of the caller's own.
+    async fn select(&self, statement: Statement) -> Result<Vec<Row>> {
+        self.fetch(statement).await
     }
 
     /// Runs one reading statement.
@@ -99,8 +110,12 @@ impl<E: Engine> Backend for SqlBackend<E> {
         self.0.commit_blocks()
     }
 
-    fn poll_interval(&self) -> Duration {
+    fn poll_interval(&self) -> RangeInclusive<Duration> {
         self.0.poll_interval()
+    }
+
+    async fn heard(&self, lane: LaneId) {
+        self.0.heard(lane).await;
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {
@@ -249,7 +264,7 @@ impl<E: Engine> Backend for SqlBackend<E> {
     }
 
     async fn select(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        self.0.fetch(Statement { operation: "select", sql: sql.to_owned(), params: params.to_vec() }).await
+        self.0.select(Statement { operation: "select", sql: sql.to_owned(), params: params.to_vec() }).await
     }
 
     async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {

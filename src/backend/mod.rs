@@ -22,6 +22,7 @@ pub(crate) mod sqlite;
 pub(crate) mod suppose;
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,9 +180,17 @@ pub trait Backend: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Returns how long those who follow a lane wait until they look for what other processes have committed.
-    fn poll_interval(&self) -> Duration {
-        Duration::from_millis(50)
+    /// Returns how long those who follow a lane wait until they look for what other processes have committed: the first
+    /// while there is news, up to the second while there is none.
+    fn poll_interval(&self) -> RangeInclusive<Duration> {
+        Duration::from_millis(10)..=Duration::from_millis(100)
+    }
+
+    /// Returns once another process may have committed to a lane; never, where nothing tells. It is a hint, of which
+    /// some may be lost and some be in vain.
+    async fn heard(&self, lane: LaneId) {
+        let _ = lane;
+        std::future::pending::<()>().await;
     }
 
     /// Returns every topic, by name.

@@ -51,7 +51,7 @@ const SHORT: Duration = Duration::from_millis(400);
 
 fn durable(store: &Store) -> Durable {
     // Every acknowledgement is saved.
-    store.durable("s").save_after(1, Duration::from_secs(600))
+    store.durable("s").save_after(1, Duration::from_mins(10))
 }
 
 async fn soon<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T, Failure> {
@@ -276,7 +276,7 @@ async fn two_do_not_run_under_one_name(f: &Fixture) -> Verdict {
 }
 
 async fn a_closed_subscription_is_followed_at_once(f: &Fixture) -> Verdict {
-    let first = durable(&f.store).lease(Duration::from_secs(3_600)).open().await?;
+    let first = durable(&f.store).lease(Duration::from_hours(1)).open().await?;
     first.close().await?;
     durable(&f.store).try_open().await?.close().await?;
     Ok(())
@@ -284,7 +284,7 @@ async fn a_closed_subscription_is_followed_at_once(f: &Fixture) -> Verdict {
 
 async fn a_dropped_subscription_is_followed(f: &Fixture) -> Verdict {
     f.filled("a", 2).await?;
-    let mut first = durable(&f.store).lease(Duration::from_secs(3_600)).open().await?;
+    let mut first = durable(&f.store).lease(Duration::from_hours(1)).open().await?;
     let event = first.next().await?;
     first.ack(&event).await?;
     drop(first);
@@ -393,7 +393,7 @@ async fn a_list_shows_how_far_each_subscription_is(f: &Fixture) -> Verdict {
     }
     let shown = info(f).await?;
     ensure_eq!((shown.name.as_str(), shown.lag, shown.is_running), ("s", 3, true), "name, lag, and whether it runs");
-    let filter = shown.filter.as_ref().map(|filter| filter.as_str());
+    let filter = shown.filter.as_ref().map(crate::json::Json::as_str);
     ensure_eq!(filter, Some(r#"{"event_types":["Happened"]}"#), "the filter");
     ensure!(shown.lease_owner.is_some() && shown.lease_until.is_some(), "no lease is shown: {shown:?}");
     subscription.close().await?;

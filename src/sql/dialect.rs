@@ -80,7 +80,7 @@ impl Dialect {
 
     /// Returns the expression for a time that is a parameter's milliseconds after that of the database's clock, and the same
     /// in all rows of a statement.
-    pub(crate) const fn from_now(self) -> &'static str {
+    pub(crate) const fn later(self) -> &'static str {
         match self {
             Self::Sqlite => "(SELECT annals_now() + 1000 * ?)",
             Self::Postgres => "statement_timestamp() + ? * interval '1 millisecond'",

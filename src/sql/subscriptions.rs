@@ -114,7 +114,7 @@ pub(crate) fn take_lease(
 ) -> Statement {
     let mut sql = Sql::new(dialect, "take a lease");
     sql.add("UPDATE {s}subscriptions SET lease_owner = ?, lease_until = ", [owner.into()]);
-    sql.add(dialect.from_now(), [milliseconds.into()]);
+    sql.add(dialect.later(), [milliseconds.into()]);
     sql.add(" WHERE name = ? AND lane_id IN ", [name.into()]).add(LANES_OF_TOPIC, [topic.into()]);
     sql.add(" AND (lease_owner IS NULL OR lease_owner = ? OR lease_until < ", [owner.into()]).push(dialect.now());
     if let Some((holder, until)) = seen {
@@ -129,7 +129,7 @@ pub(crate) fn take_lease(
 /// Prolongs a lease that is still held.
 pub(crate) fn renew_lease(dialect: Dialect, topic: &str, name: &str, owner: &str, milliseconds: i64) -> Statement {
     let mut sql = Sql::new(dialect, "renew a lease");
-    sql.push("UPDATE {s}subscriptions SET lease_until = ").add(dialect.from_now(), [milliseconds.into()]);
+    sql.push("UPDATE {s}subscriptions SET lease_until = ").add(dialect.later(), [milliseconds.into()]);
     sql.add(" WHERE name = ? AND lease_owner = ? AND lane_id IN ", [name.into(), owner.into()]);
     sql.add(LANES_OF_TOPIC, [topic.into()]);
     sql.done()

@@ -115,7 +115,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Checkpoint>(&json).unwrap(), checkpoint);
         }
         assert_eq!(checkpoint(1).to_string().len(), 55);
-        assert_eq!(checkpoint(16).to_string().len(), 23 + 16 * 32 + 0);
+        assert_eq!(checkpoint(16).to_string().len(), 23 + 16 * 32);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::sql::subscriptions::{self, SubscriptionRow};
 use crate::store::Store;
 
 /// The shortest and the longest lease.
-pub(super) const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3_600);
+pub(super) const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 /// The longest pause of one who waits for a lease.
 const LOOK: Duration = Duration::from_millis(500);
 

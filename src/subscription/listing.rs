@@ -135,7 +135,7 @@ impl Store {
             }
             tokio::select! {
                 _ = progress.changed() => {}
-                () = tokio::time::sleep(self.inner.backend.poll_interval()) => {}
+                () = tokio::time::sleep(*self.inner.backend.poll_interval().start()) => {}
                 () = tokio::time::sleep_until(deadline) => {}
             }
         }

@@ -43,6 +43,13 @@ pub(crate) struct Tail {
     running: Mutex<bool>,
 }
 
+/// What a look at the lane has shown.
+struct Looked {
+    news: bool,
+    /// Whether there may be more.
+    more: bool,
+}
+
 /// One of those who follow.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -92,11 +99,11 @@ impl Tail {
         lock(&self.ring)
     }
 
-    /// Reads what is new; returns whether there may be more.
-    async fn read(&self, store: &Store) -> Result<bool> {
+    /// Reads what is new.
+    async fn read(&self, store: &Store) -> Result<Looked> {
         let end = self.ring().end();
         if store.head(self.lane).await? == end {
-            return Ok(false);
+            return Ok(Looked { news: false, more: false });
         }
         let page = store.page(self.lane, &Query::new().after(end), PAGE).await?;
         if page.head < end {
@@ -110,7 +117,7 @@ impl Tail {
             drop(ring);
             self.seen.send_modify(|seen| seen.end = last);
         }
-        Ok(page.more)
+        Ok(Looked { news: true, more: page.more })
     }
 }
 
@@ -136,6 +143,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Follows the lane until nobody else does, or the store is gone.
 async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
+    let mut idle = Duration::ZERO;
     loop {
         let Some(inner) = store.upgrade() else { return };
         let store = Store { inner };
@@ -150,16 +158,24 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
         let mut news = store.inner.writers[tail.index].news();
         news.mark_unchanged();
         let pause = match tail.read(&store).await {
-            Ok(true) => continue,
-            Ok(false) => store.inner.backend.poll_interval(),
+            Ok(read) => {
+                let (least, most) = store.inner.backend.poll_interval().into_inner();
+                if read.more {
+                    continue;
+                }
+                idle = if read.news { least } else { (idle * 5 / 4).clamp(least, most) };
+                idle
+            }
             Err(_) => {
                 tail.seen.send_modify(|seen| seen.troubles += 1);
                 AFTER_AN_ERROR
             }
         };
+        let backend = Arc::clone(&store.inner.backend);
         drop(store);
         tokio::select! {
             _ = news.changed() => {}
+            () = backend.heard(tail.lane) => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
@@ -9,6 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use std::time::Duration;
 
 use super::convert::{Stage, classify};
+use super::notify::Notifier;
 use super::pool::Pool;
 use crate::config::{Config, url_error};
 use crate::error::{Error, ErrorClass, Result};
@@ -23,7 +25,8 @@ const IDENTIFIER_BYTES: usize = 63;
 /// A Postgres database.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    pub(super) pool: std::sync::Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
+    pub(super) notifier: Arc<Notifier>,
 }
 
 /// Opens the database that a URL names.
@@ -33,10 +36,11 @@ pub(crate) async fn connect(config: &Config) -> Result<Postgres> {
     // The first connection shows at once whether the server is there, lets us in, and keeps its promises.
     let lease = Pool::acquire(&pool).await?;
     lease.release();
-    Ok(Postgres { pool })
+    Ok(Postgres { pool, notifier: Arc::default() })
 }
 
 /// Knows how to open a connection.
+#[derive(Clone)]
 pub(super) struct Connector {
     hosts: Vec<PgConnectOptions>,
     /// The name in quotes, for the search path.
@@ -83,6 +87,11 @@ impl Connector {
             connect_timeout: config.connect_timeout(),
             statement_timeout: config.statement_timeout(),
         })
+    }
+
+    /// Returns the options of each host, in the order of the URL.
+    pub(super) fn hosts(&self) -> &[PgConnectOptions] {
+        &self.hosts
     }
 
     /// Opens a connection: to the only host, or to the first of several that is a primary.
@@ -165,6 +174,18 @@ impl Connector {
             settings.join(", ")
         )
     }
+}
+
+/// Begins a transaction with the server's own way to plan, for statements that the store does not know.
+pub(super) fn begin_text() -> String {
+    let defaults: Vec<String> = PLANS.iter().map(|(name, _)| format!("SET LOCAL {name} TO DEFAULT")).collect();
+    format!("BEGIN; {}", defaults.join("; "))
+}
+
+/// Returns within such a transaction to the store's way to plan.
+pub(super) fn own_plans_text() -> String {
+    let own: Vec<String> = PLANS.iter().map(|(name, value)| format!("SET LOCAL {name} = '{value}'")).collect();
+    own.join("; ")
 }
 
 /// Every statement of the store is answered by a walk along an index, in the order of the index. With these settings

@@ -5,11 +5,14 @@ mod append;
 mod batch;
 mod connect;
 mod convert;
+mod notify;
 mod pool;
 mod rows;
 mod transaction;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -22,7 +25,7 @@ use crate::append::Appended;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
-use crate::sql::{Dialect, FromRow, RowRead, Statement};
+use crate::sql::{Dialect, FromRow, Row, RowRead, Statement};
 use connect::Purpose;
 pub(crate) use connect::{Postgres, connect};
 use convert::{Stage, classify};
@@ -41,6 +44,15 @@ impl Engine for Postgres {
             .with_byte_order(true)
             .with_server_clock(true)
             .with_kill(true)
+    }
+
+    /// A look at the head costs little, and who listens hears of others before it.
+    fn poll_interval(&self) -> RangeInclusive<Duration> {
+        Duration::from_millis(10)..=Duration::from_millis(250)
+    }
+
+    async fn heard(&self, lane: LaneId) {
+        self.notifier.heard(&self.pool, lane).await;
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
@@ -65,7 +77,11 @@ impl Engine for Postgres {
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
         let (pool, batch) = (Arc::clone(&self.pool), batch.to_vec());
-        self.to_the_end("append", async move { append::commit(&pool, lane, &batch).await }).await
+        let answers = self.to_the_end("append", async move { append::commit(&pool, lane, &batch).await }).await?;
+        if answers.iter().flatten().any(|appended| appended.positions.is_some() && !appended.duplicate) {
+            self.notifier.committed(&self.pool, lane);
+        }
+        Ok(answers)
     }
 
     async fn create_topic(&self, name: &str, partitions: u16) -> Result<()> {
@@ -79,7 +95,15 @@ impl Engine for Postgres {
     }
 
     async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
-        Ok(Box::new(transaction::begin(&self.pool).await?))
+        Ok(Box::new(transaction::begin(self).await?))
+    }
+
+    /// Runs a statement with the server's own way to plan.
+    async fn select(&self, statement: Statement) -> Result<Vec<Row>> {
+        let mut transaction = transaction::begin(self).await?;
+        let rows = transaction.rows(&statement).await?;
+        transaction.end().await?;
+        Ok(rows)
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {
@@ -87,6 +111,7 @@ impl Engine for Postgres {
     }
 
     async fn close(&self) {
+        self.notifier.close();
         self.pool.close().await;
     }
 }

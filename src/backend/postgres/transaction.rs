@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::append::{append_within, finish};
+use super::connect::{Postgres, begin_text, own_plans_text};
 use super::convert::{self, Stage};
+use super::notify::Notifier;
 use super::pool::{Lease, Pool};
 use crate::append::Appended;
 use crate::backend::{BackendTransaction, Request};
@@ -14,32 +16,56 @@ use crate::position::LaneId;
 use crate::sql::{Row, Statement, Value};
 
 /// An open transaction; dropping it closes its connection, and the server rolls back.
-pub(super) struct PgTransaction(Lease);
+pub(super) struct PgTransaction {
+    lease: Lease,
+    pool: Arc<Pool>,
+    notifier: Arc<Notifier>,
+    /// The lanes that were written.
+    lanes: Vec<LaneId>,
+}
 
 /// Begins a transaction.
-pub(super) async fn begin(pool: &Arc<Pool>) -> Result<PgTransaction> {
-    let mut lease = Pool::acquire(pool).await?;
-    convert::batch(lease.connection(), "begin a transaction", Stage::Work, "BEGIN").await?;
-    Ok(PgTransaction(lease))
+pub(super) async fn begin(postgres: &Postgres) -> Result<PgTransaction> {
+    let (pool, notifier) = (Arc::clone(&postgres.pool), Arc::clone(&postgres.notifier));
+    let mut lease = Pool::acquire(&pool).await?;
+    convert::batch(lease.connection(), "begin a transaction", Stage::Work, &begin_text()).await?;
+    Ok(PgTransaction { lease, pool, notifier, lanes: Vec::new() })
+}
+
+impl PgTransaction {
+    pub(super) async fn rows(&mut self, statement: &Statement) -> Result<Vec<Row>> {
+        convert::run(self.lease.connection(), statement).await
+    }
+
+    pub(super) async fn end(self) -> Result<()> {
+        finish(self.lease, "commit", "COMMIT", Stage::Commit).await?;
+        for lane in self.lanes {
+            self.notifier.committed(&self.pool, lane);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl BackendTransaction for PgTransaction {
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
         let statement = Statement { operation: "execute", sql: sql.to_owned(), params: params.to_vec() };
-        convert::execute(self.0.connection(), &statement).await
+        convert::execute(self.lease.connection(), &statement).await
     }
 
     async fn select(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
         let statement = Statement { operation: "select", sql: sql.to_owned(), params: params.to_vec() };
-        convert::run(self.0.connection(), &statement).await
+        self.rows(&statement).await
     }
 
     async fn append(&mut self, lane: LaneId, request: &Arc<Request>) -> Result<Result<Appended>> {
-        append_within(self.0.connection(), lane, request).await
+        convert::batch(self.lease.connection(), "append", Stage::Work, &own_plans_text()).await?;
+        let answer = append_within(self.lease.connection(), lane, request).await?;
+        self.lanes.push(lane);
+        Ok(answer)
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
-        finish(self.0, "commit", "COMMIT", Stage::Commit).await
+        self.end().await
     }
 }

@@ -10,6 +10,7 @@ mod convert;
 mod plans;
 mod transaction;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +48,9 @@ impl Engine for Sqlite {
     }
 
     /// A look at the head takes some microseconds. Nobody else writes to a database in memory.
-    fn poll_interval(&self) -> Duration {
-        if self.is_memory() { Duration::from_secs(1) } else { Duration::from_millis(6) }
+    fn poll_interval(&self) -> RangeInclusive<Duration> {
+        let interval = if self.is_memory() { Duration::from_secs(1) } else { Duration::from_millis(5) };
+        interval..=interval
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
