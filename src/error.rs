@@ -183,6 +183,31 @@ pub enum Error {
         /// The subscription's name.
         name: String,
     },
+    /// A handler of a subscription answered with an error. Its event is not acknowledged.
+    #[error("the handler of {event_type:?} failed at position {position} of lane {lane}")]
+    Handler {
+        /// The event's type.
+        event_type: String,
+        /// The event's lane.
+        lane: i64,
+        /// The event's position.
+        position: Position,
+        /// What the handler answered.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The replica that is read has not yet come to where the reader stands. Try again later, or read from the primary.
+    #[error(
+        "the replica is at position {head} of lane {lane}, and the reader stands at {position}: wait, or read from the primary"
+    )]
+    Behind {
+        /// The lane that was read.
+        lane: i64,
+        /// Where the reader stands.
+        position: Position,
+        /// The last position that the replica has.
+        head: Position,
+    },
     /// The connection URL, or what it refers to, cannot be used.
     #[error("connection url: {reason}")]
     Url {
@@ -310,7 +335,12 @@ impl Error {
     /// Returns whether the same request may succeed later, unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Overloaded { .. } | Self::Backend { class: ErrorClass::Retry | ErrorClass::Reconnect, .. })
+        matches!(
+            self,
+            Self::Overloaded { .. }
+                | Self::Behind { .. }
+                | Self::Backend { class: ErrorClass::Retry | ErrorClass::Reconnect, .. }
+        )
     }
 
     /// Returns the message with those of its sources, separated by colons: one line for a person.

@@ -84,7 +84,7 @@ pub use store::Store;
 pub use stream::{Expected, Stream, StreamInfo};
 pub use subscription::{Checkpoint, Start, Subscription};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-pub use subscription::{Durable, DurableSubscription, LaneProgress, SubscriptionInfo};
+pub use subscription::{Durable, DurableSubscription, Handlers, LaneProgress, SubscriptionInfo};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use transaction::Transaction;
 
@@ -95,4 +95,6 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/verbs.md")]
     struct Verbs;
+    #[doc = include_str!("../docs/subscriptions.md")]
+    struct Subscriptions;
 }

@@ -1,5 +1,7 @@
 //! The store: what a program holds.
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod incarnation;
 mod reading;
 
 use std::sync::Arc;

@@ -44,6 +44,11 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
         std::future::pending::<()>().await;
     }
 
+    /// See [`Backend::is_replica`].
+    async fn is_replica(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Runs one reading statement of the caller's own.
     async fn select(&self, statement: Statement) -> Result<Vec<Row>> {
         self.fetch(statement).await
@@ -116,6 +121,10 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     async fn heard(&self, lane: LaneId) {
         self.0.heard(lane).await;
+    }
+
+    async fn is_replica(&self) -> Result<bool> {
+        self.0.is_replica().await
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {

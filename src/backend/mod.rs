@@ -193,6 +193,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
         std::future::pending::<()>().await;
     }
 
+    /// Returns whether what is read is a replica, which may lag behind.
+    async fn is_replica(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Returns every topic, by name.
     async fn topics(&self) -> Result<Vec<Topic>>;
 

@@ -28,6 +28,8 @@ mod index;
 mod migrate;
 mod query;
 mod read;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod reincarnate;
 mod snapshot;
 mod stats;
 mod stream;
@@ -112,6 +114,9 @@ enum Verb {
     Conformance(conformance::Args),
     /// Create and list the topics of the database.
     Topic(topic::Args),
+    /// Give a topic that was restored from a backup a new incarnation, so that readers notice.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Reincarnate(reincarnate::Args),
     /// Show what the store does, on real input, in a temporary file.
     #[cfg(feature = "sqlite")]
     Demo(demo::Args),
@@ -264,6 +269,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Stats(args) => stats::run(args, &context).await,
         Verb::Conformance(args) => conformance::run(args, &context).await,
         Verb::Topic(args) => topic::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Reincarnate(args) => reincarnate::run(args, &context).await,
         #[cfg(feature = "sqlite")]
         Verb::Demo(args) => demo::run(args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Only events of this stream.
     #[arg(long, value_name = "AGGREGATE_ID")]
     stream: Option<String>,
+    /// Only events of streams whose ids begin so; in any of these ways, where it is given several times.
+    #[arg(long = "prefix", value_name = "TEXT")]
+    prefixes: Vec<String>,
     /// Only events of streams of this category.
     #[arg(long)]
     aggregate_type: Option<String>,
@@ -64,7 +67,7 @@ impl Args {
 
     fn query(self) -> Result<Query, Failure> {
         let mut query = self.stream.map_or_else(Query::new, Query::stream);
-        query = query.event_types(self.types)?.tags(self.tags)?;
+        query = query.event_types(self.types)?.tags(self.tags)?.stream_prefixes(self.prefixes)?;
         if let Some(aggregate_type) = self.aggregate_type {
             query = query.aggregate_type(aggregate_type)?;
         }

@@ -1,5 +1,6 @@
 //! Contract section 15: subscriptions whose checkpoint the store keeps, and whose lease one process at a time holds.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -13,7 +14,8 @@ use crate::position::{Position, Version};
 use crate::read::Query;
 use crate::sql::Dialect;
 use crate::store::Store;
-use crate::subscription::{Durable, DurableSubscription, Start, SubscriptionInfo};
+use crate::stream::Expected;
+use crate::subscription::{Durable, DurableSubscription, Handlers, Start, SubscriptionInfo};
 
 pub(super) const CASES: &[Case] = cases![
     a_durable_subscription_goes_on_behind_what_was_acknowledged: "15.1", "15.2" if Sql;
@@ -41,6 +43,8 @@ pub(super) const CASES: &[Case] = cases![
     one_waits_until_a_subscription_has_seen_what_one_wrote: "15.11" if Sql;
     a_subscription_made_at_the_sql_prompt_is_gone_on_with: "1.8", "15.1" if Sql, Routines, OneLane;
     calls_that_are_dropped_lose_nothing: "15.2" if Sql;
+    each_type_is_handled_by_its_handler: "15.12" if Sql;
+    an_event_whose_handler_fails_comes_again: "15.2", "15.12" if Sql;
     names_of_subscriptions_are_names: "9.1" if Sql;
 ];
 
@@ -68,7 +72,7 @@ async fn rest(subscription: &mut DurableSubscription) -> Result<Vec<i64>> {
     Ok(found)
 }
 
-async fn take(subscription: &mut DurableSubscription, count: usize) -> Result<Vec<std::sync::Arc<RecordedEvent>>> {
+async fn take(subscription: &mut DurableSubscription, count: usize) -> Result<Vec<Arc<RecordedEvent>>> {
     let mut found = Vec::new();
     for _ in 0..count {
         found.push(subscription.next().await?);
@@ -457,6 +461,69 @@ async fn calls_that_are_dropped_lose_nothing(f: &Fixture) -> Verdict {
     ensure_eq!(found, (1..=20).collect::<Vec<_>>(), "events");
     subscription.save().await?;
     ensure_eq!(position(f).await?, 20, "the checkpoint");
+    Ok(())
+}
+
+async fn each_type_is_handled_by_its_handler(f: &Fixture) -> Verdict {
+    let stream = f.stream("a")?;
+    for event_type in ["Placed", "Paid", "Placed", "Seen"] {
+        f.store.append(&stream, Expected::Any, [f.event(event_type)?]).await?;
+    }
+    let (done, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let by = |name: &'static str| {
+        let done = done.clone();
+        move |event: Arc<RecordedEvent>| std::future::ready(done.send((name, event.aggregate_version.get())))
+    };
+    let mut handlers = Handlers::new().on("Placed", by("placed")).on("Paid", by("paid"));
+    let mut subscription = f.store.durable("some").query(handlers.query()?).open().await?;
+    let expected = [("placed", 1), ("paid", 2), ("placed", 3)];
+    run_until(&mut subscription, &mut handlers, &mut handled, &expected).await?;
+    let mut handlers = handlers.otherwise(by("others"));
+    let mut subscription = f.store.durable("all").query(handlers.query()?).open().await?;
+    let expected = [("placed", 1), ("paid", 2), ("placed", 3), ("others", 4)];
+    run_until(&mut subscription, &mut handlers, &mut handled, &expected).await?;
+    ensure_err!(Handlers::new().query(), Error::Invalid { what: "handlers", .. });
+    Ok(())
+}
+
+/// Runs handlers until as many events were handled as are expected, which must be these.
+async fn run_until(
+    subscription: &mut DurableSubscription,
+    handlers: &mut Handlers<'_>,
+    handled: &mut tokio::sync::mpsc::UnboundedReceiver<(&'static str, i64)>,
+    expected: &[(&'static str, i64)],
+) -> Verdict {
+    let mut found = Vec::new();
+    let collect = async {
+        while found.len() < expected.len() {
+            found.extend(handled.recv().await);
+        }
+    };
+    tokio::select! {
+        ended = subscription.run(handlers) => return Err(Failure(format!("the run ended: {ended:?}"))),
+        () = collect => {}
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
+    ensure_eq!(found, expected, "what was handled, and by which handler");
+    Ok(())
+}
+
+async fn an_event_whose_handler_fails_comes_again(f: &Fixture) -> Verdict {
+    f.filled("a", 3).await?;
+    let tries = std::sync::atomic::AtomicI64::new(0);
+    let mut handlers = Handlers::new().on("Happened", async |event: Arc<RecordedEvent>| {
+        let number = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if event.aggregate_version.get() == 2 && number < 3 { Err("not yet") } else { Ok(()) }
+    });
+    let mut subscription = durable(&f.store).open().await?;
+    for _ in 0..2 {
+        let failed = soon("the failure of a handler", subscription.run(&mut handlers)).await;
+        ensure!(failed.is_err(), "the run went on: {failed:?}");
+        ensure_eq!(position(f).await?, 1, "the checkpoint before the event that was not handled");
+    }
+    let ended = tokio::time::timeout(Duration::from_millis(300), subscription.run(&mut handlers)).await;
+    ensure!(ended.is_err(), "the run ended: {ended:?}");
+    ensure_eq!(position(f).await?, 3, "the checkpoint after all were handled");
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub(super) const CASES: &[Case] = cases![
     events_are_found_by_any_of_several_types: "6.1", "6.2" if OneLane;
     types_differ_by_case_and_accent: "1.4", "6.1";
     events_are_found_by_category: "6.1";
+    events_are_found_by_the_beginning_of_their_streams_id: "6.1", "6.2";
+    a_prefix_is_compared_byte_for_byte: "1.4", "6.1", "9.4";
     events_are_found_by_tag: "6.1";
     events_are_found_by_all_of_several_tags: "6.1", "6.2";
     tags_are_compared_whole: "1.4", "6.1";
@@ -94,6 +96,50 @@ async fn types_differ_by_case_and_accent(f: &Fixture) -> Verdict {
 
 async fn events_are_found_by_category(f: &Fixture) -> Verdict {
     finds(f, Query::new().aggregate_type("odd"), [1, 3, 5, 7, 9, 11]).await
+}
+
+/// Appends an event to each of some streams, and returns the streams of the events that answer a query, sorted.
+async fn answering(f: &Fixture, query: Query) -> Result<Vec<String>> {
+    let mut found: Vec<String> = f.store.query(query).await?.into_iter().map(|event| event.aggregate_id).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+async fn events_are_found_by_the_beginning_of_their_streams_id(f: &Fixture) -> Verdict {
+    for id in ["order-1", "order-10", "order", "orders-1", "invoice-1", "an order-1"] {
+        f.filled(id, 1).await?;
+    }
+    let with = |prefixes: &[&str]| Query::new().stream_prefixes(prefixes.iter().copied());
+    ensure_eq!(answering(f, with(&["order-"])?).await?, ["order-1", "order-10"], "streams of order-");
+    ensure_eq!(
+        answering(f, with(&["order"])?).await?,
+        ["order", "order-1", "order-10", "orders-1"],
+        "streams of order"
+    );
+    ensure_eq!(
+        answering(f, with(&["order-1", "inv"])?).await?,
+        ["invoice-1", "order-1", "order-10"],
+        "of two prefixes"
+    );
+    ensure_eq!(answering(f, with(&["none"])?).await?.len(), 0, "streams of none");
+    let typed = with(&["order-"])?.event_types(["Happened"])?;
+    ensure_eq!(answering(f, typed).await?.len(), 2, "events of a prefix and a type");
+    let other = with(&["order-"])?.event_types(["Other"])?;
+    ensure_eq!(answering(f, other).await?.len(), 0, "events of a prefix and another type");
+    Ok(())
+}
+
+async fn a_prefix_is_compared_byte_for_byte(f: &Fixture) -> Verdict {
+    for id in ["a%b", "aXb", "a_b", "A%b", "e\u{301}a", "\u{e9}a", "a'b"] {
+        f.filled(id, 1).await?;
+    }
+    for (prefix, expected) in
+        [("a%", "a%b"), ("a_", "a_b"), ("A", "A%b"), ("\u{e9}", "\u{e9}a"), ("e", "e\u{301}a"), ("a'", "a'b")]
+    {
+        let found = answering(f, Query::new().stream_prefixes([prefix])?).await?;
+        ensure_eq!(found, [expected], "streams of {prefix}");
+    }
+    Ok(())
 }
 
 async fn events_are_found_by_tag(f: &Fixture) -> Verdict {

@@ -31,6 +31,7 @@ pub(super) const CASES: &[Case] = cases![
     a_checkpoint_does_not_pass_what_was_not_returned: "14.5";
     a_checkpoint_of_another_log_is_told: "14.6", "5.3";
     a_checkpoint_beyond_the_head_is_told: "14.6", "5.3" if OneLane;
+    a_log_that_was_restored_is_told: "14.6", "5.3" if Sql;
     each_filter_answers_live_as_it_does_from_the_log: "14.3";
     values_in_json_answer_live_as_they_do_from_the_log: "14.3" if JsonFilters;
     a_subscription_of_a_stream_shows_its_deletion: "14.3", "8.1";
@@ -244,6 +245,27 @@ async fn a_checkpoint_beyond_the_head_is_told(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+async fn a_log_that_was_restored_is_told(f: &Fixture) -> Verdict {
+    f.filled("a", 2).await?;
+    let mut subscription = f.store.subscribe(Start::Beginning, Query::new()).await?;
+    rest(&mut subscription).await?;
+    let checkpoint = subscription.checkpoint().await?;
+    let before = f.store.topic().incarnation;
+    let incarnation = f.store.reincarnate().await?;
+    ensure!(incarnation != before, "the incarnation is the same");
+    let told = f.store.subscribe(Start::Checkpoint(checkpoint), Query::new()).await.map(drop);
+    ensure_err!(told, Error::LogDiverged { position, .. } if position == Position::ZERO);
+    if f.store.capabilities().durable {
+        let store = f.another().await?;
+        let mut anew = store.subscribe(Start::Beginning, Query::new()).await?;
+        ensure_eq!(rest(&mut anew).await?, versions("a", 1..=2), "events of the new incarnation");
+        let checkpoint = anew.checkpoint().await?;
+        store.subscribe(Start::Checkpoint(checkpoint), Query::new()).await?;
+        store.close().await;
+    }
+    Ok(())
+}
+
 /// Appends events that differ in all that a filter can ask for.
 async fn varied(f: &Fixture, round: usize) -> Result<()> {
     for number in 0..12 {
@@ -277,6 +299,8 @@ fn filters() -> Result<Vec<Query>> {
         Query::new().actor("ann")?,
         Query::new().correlation(Uuid::from_u128(1)),
         Query::new().causation(Uuid::from_u128(8)),
+        Query::new().stream_prefixes(["{a"])?,
+        Query::new().stream_prefixes(["{b", "a"])?,
         Query::stream("a"),
         Query::stream("a").from_version(Version::new(8)),
         Query::stream("{a}b").event_types(["Rare"])?,

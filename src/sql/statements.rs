@@ -29,6 +29,12 @@ pub(crate) fn lanes(dialect: Dialect) -> Statement {
     one(dialect, "list topics", "SELECT lane_id, topic, incarnation FROM {s}lanes ORDER BY topic, partition", [])
 }
 
+/// Gives a topic another incarnation.
+pub(crate) fn reincarnate(dialect: Dialect, topic: &str, incarnation: Uuid) -> Statement {
+    let text = "UPDATE {s}lanes SET incarnation = ? WHERE topic = ?";
+    one(dialect, "reincarnate", text, [incarnation.into(), topic.into()])
+}
+
 /// The lane's last position, read from the events' key; what was purged counts.
 pub(crate) fn head(dialect: Dialect, lane: LaneId) -> Statement {
     one(

@@ -48,6 +48,8 @@ pub struct DurableSubscription {
     lanes: Vec<Progress>,
     /// When the checkpoint was last saved, and how many events were acknowledged since.
     saved: (Instant, usize),
+    /// The event that a handler has not dealt with.
+    pub(super) handling: Option<Arc<RecordedEvent>>,
 }
 
 /// How far the events of a lane were dealt with.
@@ -233,6 +235,7 @@ impl Durable {
             after: self.after,
             lanes,
             saved,
+            handling: None,
         })
     }
 }

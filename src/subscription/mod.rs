@@ -10,6 +10,8 @@ mod durable;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod filter;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod handlers;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod lease;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod listing;
@@ -27,6 +29,8 @@ pub use checkpoint::Checkpoint;
 use checkpoint::Mark;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use durable::{Durable, DurableSubscription};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use handlers::Handlers;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use listing::{LaneProgress, SubscriptionInfo};
 use tail::Follower;
@@ -196,11 +200,25 @@ impl Store {
     async fn verify_marks(&self, marks: &[Mark]) -> Result<()> {
         for (mark, lane) in marks.iter().zip(&self.inner.topic.lanes).filter(|(mark, _)| mark.position > Position::ZERO)
         {
-            if self.event_id_at(*lane, mark.position).await? != Some(mark.event_id) {
-                return Err(Error::LogDiverged { lane: lane.get(), position: mark.position });
+            match self.event_id_at(*lane, mark.position).await? {
+                Some(event_id) if event_id == mark.event_id => {}
+                Some(_) => return Err(Error::LogDiverged { lane: lane.get(), position: mark.position }),
+                None => return Err(self.beyond(*lane, mark.position).await?),
             }
         }
         Ok(())
+    }
+
+    /// Says what it means that a lane does not reach to where a reader stands.
+    async fn beyond(&self, lane: LaneId, position: Position) -> Result<Error> {
+        let head = self.head(lane).await?;
+        let replica = self.deadline("look for the primary", self.inner.backend.is_replica()).await?;
+        let lane = lane.get();
+        Ok(if replica && head < position {
+            Error::Behind { lane, position, head }
+        } else {
+            Error::LogDiverged { lane, position }
+        })
     }
 
     async fn event_id_at(&self, lane: LaneId, position: Position) -> Result<Option<Uuid>> {
@@ -310,7 +328,7 @@ impl Cursor {
             }
             let page = store.page(self.lane, &query.clone().after(self.scanned), PAGE).await?;
             if page.head < self.scanned {
-                return Err(Error::LogDiverged { lane: self.lane.get(), position: self.scanned });
+                return Err(store.beyond(self.lane, self.scanned).await?);
             }
             self.scanned = page.scanned;
             self.ready.extend(page.events.into_iter().map(Arc::new));

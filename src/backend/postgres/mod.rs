@@ -98,6 +98,12 @@ impl Engine for Postgres {
         Ok(Box::new(transaction::begin(self).await?))
     }
 
+    async fn is_replica(&self) -> Result<bool> {
+        let sql = "SELECT pg_is_in_recovery()::int::bigint".to_owned();
+        let statement = Statement { operation: "look for the primary", sql, params: Vec::new() };
+        Ok(self.fetch::<i64>(statement).await? == [1])
+    }
+
     /// Runs a statement with the server's own way to plan.
     async fn select(&self, statement: Statement) -> Result<Vec<Row>> {
         let mut transaction = transaction::begin(self).await?;

@@ -3,6 +3,7 @@
 mod import;
 mod input;
 mod process;
+mod subscribe;
 mod verbs;
 
 use std::ffi::OsStr;
