@@ -10,6 +10,7 @@ mod costs;
 mod grown;
 mod held;
 mod lanes;
+mod live;
 mod store;
 mod study;
 mod tail;

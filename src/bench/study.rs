@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::contender::Contender;
 use super::store::StoreContender;
-use super::{Plan, bytes, costs, grown, held, lanes, round_to, tail};
+use super::{Plan, bytes, costs, grown, held, lanes, live, round_to, tail};
 use crate::conformance::{Database, Harness};
 use crate::error::Result;
 
@@ -21,13 +21,16 @@ pub enum Study {
     AppendLanes,
     /// The bytes on disk of an event, and of which tables and indexes they are.
     BytesPerEvent,
+    /// How soon a subscriber sees an event, and what those cost who wait.
+    Live,
     /// What each index, the hash and an index over payloads cost an insert.
     WriteCosts,
 }
 
 impl Study {
     /// Every study.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::Live,
         Self::CallersTail,
         Self::AppendLanes,
         Self::BytesPerEvent,
@@ -43,6 +46,7 @@ impl Study {
             Self::AppendGrown => "append_grown",
             Self::AppendUnderSnapshot => "append_under_snapshot",
             Self::CallersTail => "callers_tail",
+            Self::Live => "live",
             Self::AppendLanes => "append_lanes",
             Self::BytesPerEvent => "bytes_per_event",
             Self::WriteCosts => "write_costs",
@@ -54,6 +58,7 @@ impl Study {
         match self {
             Self::AppendGrown => grown::run(plan, subject).await,
             Self::AppendUnderSnapshot => held::run(plan, subject).await,
+            Self::Live => live::run(plan, subject).await,
             Self::CallersTail => tail::run(plan, subject).await,
             Self::AppendLanes => lanes::run(plan, subject).await,
             Self::BytesPerEvent => bytes::run(subject).await,
