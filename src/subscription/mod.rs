@@ -241,8 +241,8 @@ impl Subscription {
             if let Some(event) = self.advance().await? {
                 return Ok(event);
             }
-            let store = &self.store;
-            let waiting = self.cursors.iter_mut().map(|cursor| Box::pin(cursor.wait(store)));
+            let (store, query) = (&self.store, &self.query);
+            let waiting = self.cursors.iter_mut().map(|cursor| Box::pin(cursor.wait(store, query)));
             select_all(waiting).await;
         }
     }
@@ -280,7 +280,7 @@ impl Subscription {
     fn positions(&mut self) -> Vec<Position> {
         let mut positions: Vec<Position> = self.marks.iter().map(|mark| mark.position).collect();
         for cursor in &mut self.cursors {
-            cursor.pass();
+            cursor.settle();
             positions[cursor.index] = cursor.position;
         }
         positions
@@ -293,7 +293,7 @@ impl Subscription {
     /// What the backend answers.
     pub async fn checkpoint(&mut self) -> Result<Checkpoint> {
         for cursor in &mut self.cursors {
-            cursor.pass();
+            cursor.settle();
             if cursor.event_id.is_none() && cursor.position > Position::ZERO {
                 cursor.event_id = self.store.event_id_at(cursor.lane, cursor.position).await?;
             }
@@ -312,6 +312,7 @@ impl Subscription {
 impl Cursor {
     /// Reads on, until something is ready or the lane's end is reached.
     async fn fill(&mut self, store: &Store, query: &Query) -> Result<()> {
+        self.settle();
         while self.ready.is_empty() {
             if let Some(follower) = self.follower.as_ref().filter(|_| query.json.is_empty())
                 && let Some(events) = follower.after(self.scanned, PAGE)
@@ -331,6 +332,9 @@ impl Cursor {
                 return Err(store.beyond(self.lane, self.scanned).await?);
             }
             self.scanned = page.scanned;
+            if let Some(follower) = &self.follower {
+                follower.looked_up_to(self.scanned);
+            }
             self.ready.extend(page.events.into_iter().map(Arc::new));
             self.pass();
             if !page.more {
@@ -341,6 +345,14 @@ impl Cursor {
         Ok(())
     }
 
+    /// Deals with what came since and is not to be looked at, once all that was read is returned.
+    fn settle(&mut self) {
+        if let Some(follower) = self.follower.as_ref().filter(|_| self.ready.is_empty()) {
+            self.scanned = self.scanned.max(follower.clear_up_to());
+        }
+        self.pass();
+    }
+
     /// Deals with what was skipped, once all that was read is returned.
     fn pass(&mut self) {
         if self.ready.is_empty() && self.scanned > self.position {
@@ -349,10 +361,10 @@ impl Cursor {
     }
 
     /// Returns once the lane goes on, or something is wrong, which reading tells.
-    async fn wait(&mut self, store: &Store) {
+    async fn wait(&mut self, store: &Store, query: &Query) {
         let tail = &store.inner.tails[self.index];
-        let follower = self.follower.get_or_insert_with(|| tail.follow(store, self.scanned));
-        self.unsure |= !follower.wait(self.scanned).await;
+        let follower = self.follower.get_or_insert_with(|| tail.follow(store, query, self.scanned));
+        self.unsure |= !follower.wait().await;
     }
 }
 

@@ -1,14 +1,15 @@
 //! Following a lane: one reader for all subscriptions of a store.
 //!
-//! While anybody follows, a task reads what is new, once, keeps it in a ring, and tells where the lane ends. It is woken at
-//! once by the commits of its own store, and looks for those of others after a short time. The database is the truth:
-//! whoever is not served from the ring reads pages.
+//! While anybody follows, a task reads what is new, once, keeps it in a ring, and wakes those whom it may concern: somebody
+//! whose filter nothing answers costs no more than the look at the filter. It is woken at once by the commits of its own
+//! store, and looks for those of others after a short time. The database is the truth: whoever is not served from the ring
+//! reads pages.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::ring::Ring;
 use crate::error::{Error, Result};
@@ -22,25 +23,41 @@ const PAGE: usize = 1_000;
 /// The pause after an error, which those who follow get to see.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(250);
 
-/// What those who follow a lane wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Seen {
-    /// Where the lane ends.
-    pub end: Position,
-    /// How often something went wrong that whoever follows should find out for himself.
-    pub troubles: u64,
-}
-
 /// The end of a lane, as those who follow it see it.
 #[derive(Debug)]
 pub(crate) struct Tail {
     index: usize,
     lane: LaneId,
-    seen: watch::Sender<Seen>,
-    ring: Mutex<Ring>,
-    followers: AtomicUsize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ring: Ring,
+    followers: BTreeMap<u64, Interest>,
+    /// The number of the next follower.
+    next: u64,
     /// Whether the task runs; it ends under this lock.
-    running: Mutex<bool>,
+    running: bool,
+}
+
+/// What one of those who follow waits for.
+#[derive(Debug)]
+struct Interest {
+    query: Query,
+    /// The first position that he has to look at: an event there may answer.
+    due: Option<Position>,
+    /// Whether something went wrong that he should find out for himself.
+    trouble: bool,
+    wake: Arc<Notify>,
+}
+
+/// One of those who follow.
+#[derive(Debug)]
+pub(super) struct Follower {
+    tail: Arc<Tail>,
+    number: u64,
+    wake: Arc<Notify>,
 }
 
 /// What a look at the lane has shown.
@@ -50,95 +67,120 @@ struct Looked {
     more: bool,
 }
 
-/// One of those who follow.
-#[derive(Debug)]
-pub(super) struct Follower {
-    tail: Arc<Tail>,
-    seen: watch::Receiver<Seen>,
-    /// Those that this one knows of.
-    troubles: u64,
-}
-
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.tail.followers.fetch_sub(1, Ordering::AcqRel);
-        // The task notices that nobody follows.
-        self.tail.seen.send_modify(|_| {});
+        // The task notices when nobody is left.
+        self.tail.state().followers.remove(&self.number);
     }
 }
 
 impl Tail {
     /// Makes the tail of a topic's lane by its index, which nobody follows yet.
     pub(crate) fn new(index: usize, lane: LaneId) -> Self {
-        Self {
-            index,
-            lane,
-            seen: watch::Sender::default(),
-            ring: Mutex::default(),
-            followers: AtomicUsize::new(0),
-            running: Mutex::new(false),
-        }
+        Self { index, lane, state: Mutex::default() }
     }
 
-    /// Follows the lane from a position on that was read already.
-    pub(super) fn follow(self: &Arc<Self>, store: &Store, from: Position) -> Follower {
-        self.followers.fetch_add(1, Ordering::AcqRel);
-        let mut running = lock(&self.running);
-        if !*running {
-            *running = true;
-            self.ring().reset(from);
-            self.seen.send_modify(|seen| seen.end = from);
+    /// Follows the lane for the events that answer a query, from a position on that was looked at already.
+    pub(super) fn follow(self: &Arc<Self>, store: &Store, query: &Query, from: Position) -> Follower {
+        let mut state = self.state();
+        if !state.running {
+            state.running = true;
+            state.ring.reset(from);
             tokio::spawn(run(Arc::clone(self), Arc::downgrade(&store.inner)));
         }
-        let seen = self.seen.subscribe();
-        let troubles = seen.borrow().troubles;
-        Follower { tail: Arc::clone(self), seen, troubles }
+        let (number, wake) = (state.next, Arc::new(Notify::new()));
+        state.next += 1;
+        let due = (state.ring.end() > from).then(|| from.next());
+        let interest = Interest { query: query.clone(), due, trouble: false, wake: Arc::clone(&wake) };
+        state.followers.insert(number, interest);
+        Follower { tail: Arc::clone(self), number, wake }
     }
 
-    fn ring(&self) -> MutexGuard<'_, Ring> {
-        lock(&self.ring)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what is new.
     async fn read(&self, store: &Store) -> Result<Looked> {
-        let end = self.ring().end();
+        let end = self.state().ring.end();
         if store.head(self.lane).await? == end {
             return Ok(Looked { news: false, more: false });
         }
         let page = store.page(self.lane, &Query::new().after(end), PAGE).await?;
         if page.head < end {
             // The log is not the one that was read. Whoever follows finds out how.
-            self.ring().reset(page.head);
+            self.state().ring.reset(page.head);
             return Err(Error::Closed);
         }
-        if let Some(last) = page.events.last().map(|event| event.position) {
-            let mut ring = self.ring();
-            page.events.into_iter().for_each(|event| ring.push(Arc::new(event)));
-            drop(ring);
-            self.seen.send_modify(|seen| seen.end = last);
+        let mut state = self.state();
+        let State { ring, followers, .. } = &mut *state;
+        for event in page.events {
+            for interest in followers.values_mut().filter(|interest| interest.due.is_none()) {
+                if interest.query.matches(&event) {
+                    interest.due = Some(event.position);
+                    interest.wake.notify_one();
+                }
+            }
+            ring.push(Arc::new(event));
         }
         Ok(Looked { news: true, more: page.more })
+    }
+
+    fn tell_of_trouble(&self) {
+        for interest in self.state().followers.values_mut() {
+            interest.trouble = true;
+            interest.wake.notify_one();
+        }
     }
 }
 
 impl Follower {
-    /// Returns up to a number of events after a position; `None` where some of them are to be read from the database.
+    /// Returns up to a number of events after a position, which is then the last that was looked at; `None` where some of
+    /// them are to be read from the database.
     pub(super) fn after(&self, position: Position, most: usize) -> Option<Vec<Arc<RecordedEvent>>> {
-        self.tail.ring().after(position, most)
+        let mut state = self.tail.state();
+        let events = state.ring.after(position, most)?;
+        let looked = events.last().map_or(position, |event| event.position);
+        self.looked(&mut state, looked);
+        Some(events)
     }
 
-    /// Returns once the lane goes on after a position; `false` where something is wrong instead.
-    pub(super) async fn wait(&mut self, position: Position) -> bool {
-        let known = self.troubles;
-        let seen = self.seen.wait_for(|seen| seen.end > position || seen.troubles != known).await;
-        // The sender lives as long as the tail, which this follower holds.
-        self.troubles = seen.map_or(known, |seen| seen.troubles);
-        self.troubles == known
+    /// Notes that everything up to a position was looked at.
+    pub(super) fn looked_up_to(&self, position: Position) {
+        self.looked(&mut self.tail.state(), position);
     }
-}
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    fn looked(&self, state: &mut State, position: Position) {
+        let end = state.ring.end();
+        if let Some(interest) = state.followers.get_mut(&self.number)
+            && interest.due.is_none_or(|due| due <= position)
+        {
+            interest.due = (interest.due.is_some() && end > position).then(|| position.next());
+        }
+    }
+
+    /// Returns the position up to which nothing else is to be looked at.
+    pub(super) fn clear_up_to(&self) -> Position {
+        let state = self.tail.state();
+        let due = state.followers.get(&self.number).and_then(|interest| interest.due);
+        due.map_or(state.ring.end(), |due| due.plus(-1))
+    }
+
+    /// Returns once there is something to look at; `false` where something is wrong instead.
+    pub(super) async fn wait(&mut self) -> bool {
+        loop {
+            let woken = self.wake.notified();
+            if let Some(interest) = self.tail.state().followers.get_mut(&self.number) {
+                if std::mem::take(&mut interest.trouble) {
+                    return false;
+                }
+                if interest.due.is_some() {
+                    return true;
+                }
+            }
+            woken.await;
+        }
+    }
 }
 
 /// Follows the lane until nobody else does, or the store is gone.
@@ -148,9 +190,9 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
         let Some(inner) = store.upgrade() else { return };
         let store = Store { inner };
         {
-            let mut running = lock(&tail.running);
-            if tail.followers.load(Ordering::Acquire) == 0 {
-                *running = false;
+            let mut state = tail.state();
+            if state.followers.is_empty() {
+                state.running = false;
                 return;
             }
         }
@@ -167,7 +209,7 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
                 idle
             }
             Err(_) => {
-                tail.seen.send_modify(|seen| seen.troubles += 1);
+                tail.tell_of_trouble();
                 AFTER_AN_ERROR
             }
         };
