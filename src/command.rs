@@ -77,6 +77,12 @@ impl Command {
     }
 }
 
+impl From<Uuid> for Command {
+    fn from(command_id: Uuid) -> Self {
+        Self::new(command_id)
+    }
+}
+
 /// A command as the store recorded it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordedCommand {

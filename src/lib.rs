@@ -22,6 +22,8 @@
 
 mod store;
 
+mod aggregate;
+
 mod append;
 mod command;
 mod config;
@@ -66,6 +68,9 @@ pub mod testing;
 
 pub use backend::registry::register_backend;
 
+pub use aggregate::{
+    Aggregate, AsOf, Execute, ExecuteError, Executed, Loaded, Snapshots, TypedEvent, Unknown, Upcaster,
+};
 pub use append::{Append, Appended, Condition, ConditionItem};
 pub use command::{Command, RecordedCommand};
 pub use config::Config;

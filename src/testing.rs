@@ -1,4 +1,5 @@
-//! Helpers for the tests of applications: a fresh store for each test, a stream and an event where any will do.
+//! Helpers for the tests of applications: a fresh store for each test, a stream and an event where any will do, and
+//! the rules of an aggregate without a store ([`given()`]).
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -17,8 +18,11 @@
 //! # }
 //! ```
 
+mod given;
+
 use std::path::Path;
 
+pub use given::{Given, When, given};
 use uuid::Uuid;
 
 use crate::config::Config;

@@ -246,12 +246,17 @@ impl Store {
     /// What the backend answers.
     pub async fn command(&self, command_id: Uuid) -> Result<Option<RecordedCommand>> {
         for lane in &self.inner.topic.lanes {
-            let command = self.deadline("read a command", self.inner.backend.command(*lane, command_id)).await?;
+            let command = self.command_in(*lane, command_id).await?;
             if command.is_some() {
                 return Ok(command);
             }
         }
         Ok(None)
+    }
+
+    /// Returns a command that was decided in a lane.
+    pub(crate) async fn command_in(&self, lane: LaneId, command_id: Uuid) -> Result<Option<RecordedCommand>> {
+        self.deadline("read a command", self.inner.backend.command(lane, command_id)).await
     }
 
     /// Saves a snapshot and returns whether it was stored: not where one of the same or a later schema stands at the
