@@ -761,6 +761,52 @@ macro_rules! conformance_suite {
                 closing_answers_what_was_taken
                 opening_and_closing_many_times_loses_nothing
             }
+            aggregate {
+                a_command_is_decided_over_what_happened_before
+                a_command_is_decided_over_what_another_store_appended
+                the_events_of_a_command_are_stored_together
+                where_others_append_in_between_a_command_is_decided_anew
+                after_as_many_tries_as_were_asked_for_the_conflict_is_the_answer
+                racing_commands_all_count
+                racing_commands_on_4_stores_all_count
+                racers_for_the_last_places_take_no_more_than_there_are
+                a_rejected_command_stores_nothing_and_can_be_given_again
+                a_command_that_decides_on_nothing_stores_nothing
+                a_repeated_command_gets_the_first_outcome
+                a_repeated_command_that_is_no_longer_possible_gets_the_first_outcome
+                a_repeated_command_that_decided_on_nothing_is_not_decided_anew
+                a_repetition_through_another_store_gets_the_first_outcome
+                racers_with_one_command_execute_it_once
+                a_command_id_of_another_aggregate_is_refused
+                a_command_id_of_another_type_or_of_other_data_is_refused
+                what_comes_with_a_command_stands_on_each_event
+                metadata_that_is_no_object_is_refused
+                a_command_to_a_stream_of_another_category_is_refused
+                a_command_to_a_deleted_stream_is_refused
+            }
+            aggregate_state {
+                a_stream_that_does_not_exist_is_the_default_state
+                a_state_of_thousands_of_events_is_complete
+                snapshots_are_saved_every_so_many_events
+                snapshots_are_saved_where_the_newest_is_older_than_a_time
+                a_state_begins_with_its_newest_snapshot
+                a_snapshot_of_another_schema_is_passed_over
+                a_snapshot_that_cannot_be_read_is_passed_over
+                a_command_lands_where_its_state_cannot_be_written
+                a_command_lands_where_snapshots_cannot_be_kept
+                deleting_every_snapshot_changes_no_state
+                a_state_of_another_life_is_not_continued
+                snapshots_show_no_state_of_a_time_when_the_stream_was_deleted
+                events_of_earlier_versions_are_upcast
+                upcasting_leaves_what_is_stored
+                an_unknown_event_is_an_error_that_names_it
+                an_event_of_a_later_version_is_unknown
+                unknown_events_can_be_passed_over
+                unknown_events_can_be_kept_raw
+                data_of_another_shape_is_an_error_that_names_the_event
+                a_state_as_of_a_version_is_that_of_then
+                a_state_as_of_a_time_is_that_of_then
+            }
             cancel {
                 a_dropped_append_is_stored_whole_or_not_at_all
                 the_append_after_a_dropped_one_is_not_disturbed

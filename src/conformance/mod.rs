@@ -11,6 +11,8 @@ mod harness;
 mod keepers;
 mod run;
 
+mod aggregate;
+mod aggregate_state;
 mod append;
 mod boundary;
 mod cancel;
@@ -22,6 +24,7 @@ mod conflict;
 mod connection;
 mod contention;
 mod durable;
+mod counter;
 mod errors;
 mod event_id;
 mod fidelity;
@@ -97,6 +100,8 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("follow", follow::CASES),
     ("durable", durable::CASES),
     ("reopen", reopen::CASES),
+    ("aggregate", aggregate::CASES),
+    ("aggregate_state", aggregate_state::CASES),
     ("cancel", cancel::CASES),
     ("connection", connection::CASES),
     ("speed", speed::CASES),

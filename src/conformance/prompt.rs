@@ -55,11 +55,12 @@ pub(super) fn call(fixture: &Fixture, routine: &str, arguments: &[(&str, Argumen
 /// Puts a bare event of stream `a` into the log as the database lets anybody with a SQL prompt: at a position, with a
 /// version and a time of one's choice.
 pub(super) async fn put_event(fixture: &Fixture, position: i64, version: i64, time: DateTime<Utc>) -> Result<()> {
-    let (event_id, time) = match dialect(fixture) {
-        Dialect::Sqlite => ("randomblob(16)", time.timestamp_micros().to_string()),
-        Dialect::Postgres => ("gen_random_uuid()", format!("'{}'", time.to_rfc3339())),
-        Dialect::Mssql => ("NEWID()", format!("'{}'", time.format("%Y-%m-%dT%H:%M:%S%.6f"))),
+    let event_id = match dialect(fixture) {
+        Dialect::Sqlite => "randomblob(16)",
+        Dialect::Postgres => "gen_random_uuid()",
+        Dialect::Mssql => "NEWID()",
     };
+    let time = moment(fixture, time);
     let (events, lane) = (table(fixture, "events"), fixture.store.lane("a"));
     let sql = format!(
         "INSERT INTO {events} (lane_id, position, event_id, aggregate_id, aggregate_type, aggregate_version, \
@@ -67,6 +68,15 @@ pub(super) async fn put_event(fixture: &Fixture, position: i64, version: i64, ti
          {version}, 'Happened', {time}, 'system', 'system', '{{}}')"
     );
     fixture.store.backend().session().await?.execute(&sql).await
+}
+
+/// Writes a time as a literal.
+pub(super) fn moment(fixture: &Fixture, time: DateTime<Utc>) -> String {
+    match dialect(fixture) {
+        Dialect::Sqlite => time.timestamp_micros().to_string(),
+        Dialect::Postgres => format!("'{}'", time.to_rfc3339()),
+        Dialect::Mssql => format!("'{}'", time.format("%Y-%m-%dT%H:%M:%S%.6f")),
+    }
 }
 
 /// Returns the only cell of a statement's only row.
