@@ -102,4 +102,7 @@ mod documents {
     struct Verbs;
     #[doc = include_str!("../docs/subscriptions.md")]
     struct Subscriptions;
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../docs/aggregates.md")]
+    struct Aggregates;
 }
