@@ -105,7 +105,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Tills race for the account, and the last cents go to one of them.
     let tills = (0..8).map(|_| store.execute::<Account>(&account, Command::Withdraw { cents: 400 }).into_future());
-    let paid = futures::future::join_all(tills).await.into_iter().filter(Result::is_ok).count();
+    let paid = futures::future::join_all(tills).await.into_iter().flatten().count();
     println!("{paid} of 8 tills paid");
     assert_eq!(paid, 2);
 

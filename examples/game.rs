@@ -132,26 +132,18 @@ fn kill_in_the_middle(url: &str) -> Result<HashMap<String, i64>, Box<dyn Error>>
     let mut program = Program::new(std::env::current_exe()?);
     program.args(std::env::args().skip(1)).env(DATABASE, url).stdout(Stdio::piped());
     let mut victim = program.spawn()?;
-    let mut lines = BufReader::new(victim.stdout.take().ok_or("no output")?).lines();
-    let mut stored = HashMap::new();
-    let mut note = |line: std::io::Result<String>| {
-        let line = line.unwrap_or_default();
-        if let Some((id, version)) = line.strip_prefix("stored ").and_then(|rest| rest.split_once(' ')) {
-            stored.extend(version.parse::<i64>().map(|version| (id.to_owned(), version)));
-            return true;
-        }
-        false
-    };
-    let mut moves = 0;
-    for line in lines.by_ref() {
-        moves += usize::from(note(line));
+    let (mut moves, mut stored) = (0, HashMap::new());
+    for line in BufReader::new(victim.stdout.take().ok_or("no output")?).lines() {
+        let line = line?;
+        let Some((id, version)) = line.strip_prefix("stored ").and_then(|rest| rest.split_once(' ')) else { continue };
+        stored.insert(id.to_owned(), version.parse()?);
+        moves += 1;
         if moves == 50 {
-            break;
+            victim.kill()?; // What it said before it died is read to the end.
         }
     }
-    victim.kill()?;
     victim.wait()?;
-    lines.for_each(|line| drop(note(line)));
+    assert!(moves >= 50, "the victim gave up after {moves} moves");
     Ok(stored)
 }
 

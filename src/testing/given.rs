@@ -70,6 +70,7 @@ impl<A: Aggregate> Given<A> {
     ///
     /// # Panics
     /// Where an event that it decides on does not come back from the store's form.
+    #[must_use = "a test ends with `then_expect` or `then_rejected`"]
     #[track_caller]
     pub fn when(mut self, command: A::Command) -> When<A> {
         let decided = self.state.decide(&command);
@@ -88,7 +89,6 @@ impl<A: Aggregate> Given<A> {
 
 /// What an aggregate decided.
 #[derive(Debug)]
-#[must_use = "a test ends with `then_expect` or `then_rejected`"]
 pub struct When<A: Aggregate> {
     decided: Result<Vec<A::Event>, A::Error>,
     state: A,
