@@ -3,10 +3,10 @@
 use chrono::{TimeDelta, Utc};
 
 use super::case::{Case, Verdict, cases, ensure, ensure_eq, ensure_err};
-use super::counter::{Aging, Command, Counter, Stubborn, Watcher, put};
+use super::counter::{Aging, Command, Counter, Mistaken, Stubborn, Watcher, put};
 use super::harness::Fixture;
 use super::prompt::{moment, table};
-use crate::aggregate::Loaded;
+use crate::aggregate::{ExecuteError, Loaded};
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::Version;
@@ -29,6 +29,7 @@ pub(super) const CASES: &[Case] = cases![
     snapshots_show_no_state_of_a_time_when_the_stream_was_deleted: "7.3", "19.4", "19.7";
     events_of_earlier_versions_are_upcast: "19.5";
     upcasting_leaves_what_is_stored: "19.5";
+    a_gap_in_the_upcasters_is_named_before_anything_is_read: "19.5";
     an_unknown_event_is_an_error_that_names_it: "19.6";
     an_event_of_a_later_version_is_unknown: "19.6";
     unknown_events_can_be_passed_over: "19.6";
@@ -215,6 +216,17 @@ async fn upcasting_leaves_what_is_stored(f: &Fixture) -> Verdict {
     ensure_eq!(after, before, "events");
     let data = after[1].payload.as_json().map(Json::as_str);
     ensure_eq!(data, Some(r#"{"by":  10}"#), "data");
+    Ok(())
+}
+
+async fn a_gap_in_the_upcasters_is_named_before_anything_is_read(f: &Fixture) -> Verdict {
+    let named = |reason: &str| reason.contains("no upcaster begins with Cleared version 1");
+    ensure_err!(f.store.load::<Mistaken>("a").await, Error::Invalid { reason, .. } if named(&reason));
+    let then = f.store.load_as_of::<Mistaken>("a", Version::new(1)).await;
+    ensure_err!(then, Error::Invalid { reason, .. } if named(&reason));
+    let answer = f.store.execute::<Mistaken>("a", ()).await;
+    ensure_err!(answer, ExecuteError::Store(Error::Invalid { reason, .. }) if named(&reason));
+    ensure!(!f.store.exists("a").await?, "something was stored");
     Ok(())
 }
 

@@ -187,6 +187,33 @@ impl<const KEEP: bool> Aggregate for Watcher<KEEP> {
     }
 }
 
+/// An event of which nobody says how its first version becomes the second.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Gapped {
+    Cleared,
+}
+
+impl TypedEvent for Gapped {
+    const VERSIONS: &'static [(&'static str, i32)] = &[("Cleared", 2)];
+}
+
+/// What can't be loaded, as its events are badly registered.
+#[derive(Debug, Default)]
+pub(super) struct Mistaken;
+
+impl Aggregate for Mistaken {
+    const TYPE: &'static str = "thing";
+    type Command = ();
+    type Event = Gapped;
+    type Error = Infallible;
+
+    fn decide(&self, (): &()) -> Result<Vec<Gapped>, Infallible> {
+        Ok(vec![Gapped::Cleared])
+    }
+
+    fn evolve(&mut self, _: Gapped) {}
+}
+
 /// Somebody else, who appends to a stream while a command about it is being decided.
 #[derive(Debug)]
 pub(super) struct Intruder {

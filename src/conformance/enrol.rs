@@ -799,6 +799,7 @@ macro_rules! conformance_suite {
                 snapshots_show_no_state_of_a_time_when_the_stream_was_deleted
                 events_of_earlier_versions_are_upcast
                 upcasting_leaves_what_is_stored
+                a_gap_in_the_upcasters_is_named_before_anything_is_read
                 an_unknown_event_is_an_error_that_names_it
                 an_event_of_a_later_version_is_unknown
                 unknown_events_can_be_passed_over

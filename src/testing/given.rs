@@ -95,12 +95,12 @@ pub struct When<A: Aggregate> {
 }
 
 impl<A: Aggregate> When<A> {
-    /// Checks which events the command made happen, in their order; `[]` for none.
+    /// Checks which events the command made happen, in their order, `[]` for none; and returns the state after them.
     ///
     /// # Panics
     /// With a comparison, line by line, where they are others, and where the command was rejected.
     #[track_caller]
-    pub fn then_expect(self, events: impl IntoIterator<Item = A::Event>) -> Self
+    pub fn then_expect(self, events: impl IntoIterator<Item = A::Event>) -> A
     where
         A::Event: Debug + PartialEq,
     {
@@ -114,7 +114,7 @@ impl<A: Aggregate> When<A> {
             let back = come_back(event);
             assert!(*event == back, "an event is another after it was stored:\n{}", compare(event, &back));
         }
-        self
+        self.state
     }
 
     /// Checks that the command was rejected, and why.
@@ -132,12 +132,6 @@ impl<A: Aggregate> When<A> {
             Err(rejected) => panic!("rejected for another reason than expected:\n{}", compare(error, rejected)),
             Ok(decided) => panic!("the command was not rejected with {error:?}; it made happen: {decided:#?}"),
         }
-    }
-
-    /// Returns the state after the command.
-    #[must_use]
-    pub const fn state(&self) -> &A {
-        &self.state
     }
 }
 
@@ -276,8 +270,8 @@ mod tests {
 
     #[test]
     fn what_is_as_expected_passes() {
-        let then = given::<Door>([]).when(Command::Open).then_expect([opened("ada")]);
-        assert!(then.state().open);
+        let door = given::<Door>([]).when(Command::Open).then_expect([opened("ada")]);
+        assert!(door.open);
         assert!(given::<Door>([opened("bob")]).state().open);
         given::<Door>([opened("bob"), Event::Closed]).when(Command::Close).then_rejected(&Refusal::Closed);
     }
