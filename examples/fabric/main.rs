@@ -99,7 +99,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A conflict reaches the caller: somebody else appends between the service's read and its append.
     let carol = Event::MemberInvited { name: "carol".to_owned() }.encode()?;
-    recorder.interrupt_next(Stream::new(Workspace::TYPE, "atelier")?, Expected::Any, carol, honest.clone());
+    recorder.interrupt_next(Stream::new(Workspace::TYPE, "atelier")?, carol, honest.clone());
     let conflict = invite(&store, &publisher, "atelier", "bob").await;
     let Err(ExecuteError::Store(Error::Conflict { expected, actual, .. })) = conflict else {
         panic!("the service was not told of the conflict: {conflict:?}");

@@ -31,7 +31,7 @@ impl Journal {
 #[derive(Debug)]
 enum Trouble {
     Fail,
-    Interrupt { stream: Stream, expected: Expected, event: NewEvent, store: Store },
+    Interrupt { stream: Stream, event: Box<NewEvent>, store: Store },
 }
 
 /// The backend that records.
@@ -54,8 +54,8 @@ impl Recorder {
     }
 
     /// Lets somebody else append just before the next append.
-    pub fn interrupt_next(&self, stream: Stream, expected: Expected, event: NewEvent, store: Store) {
-        self.expect(Trouble::Interrupt { stream, expected, event, store });
+    pub fn interrupt_next(&self, stream: Stream, event: NewEvent, store: Store) {
+        self.expect(Trouble::Interrupt { stream, event: Box::new(event), store });
     }
 
     fn expect(&self, trouble: Trouble) {
@@ -73,8 +73,8 @@ impl Backend for Recorder {
                 self.journal.note("append failed".to_owned());
                 return Err(Error::backend("recorder", "append", ErrorClass::Fatal, "the disk is full"));
             }
-            Some(Trouble::Interrupt { stream, expected, event, store }) => {
-                store.append(&stream, expected, [event]).await?;
+            Some(Trouble::Interrupt { stream, event, store }) => {
+                store.append(&stream, Expected::Any, [*event]).await?;
             }
         }
         let answers = self.inner.commit(lane, batch).await?;

@@ -278,17 +278,17 @@ mod tests {
 
     #[test]
     fn other_events_are_shown_line_by_line() {
-        let text = message(|| drop(given::<Door>([]).when(Command::Open).then_expect([opened("bob")])));
+        let text = message(|| _ = given::<Door>([]).when(Command::Open).then_expect([opened("bob")]));
         assert!(text.contains("-         by: \"bob\",\n+         by: \"ada\",\n"), "{text}");
         assert!(text.contains("      Opened {\n"), "{text}");
-        let text = message(|| drop(given::<Door>([]).when(Command::Open).then_expect([])));
+        let text = message(|| _ = given::<Door>([]).when(Command::Open).then_expect([]));
         assert!(text.contains("- []\n"), "{text}");
     }
 
     #[test]
     fn what_is_rejected_or_not_against_expectation_is_told() {
         let open = || given::<Door>([opened("bob")]);
-        let text = message(|| drop(open().when(Command::Open).then_expect([opened("ada")])));
+        let text = message(|| _ = open().when(Command::Open).then_expect([opened("ada")]));
         assert!(text.starts_with("the command was rejected: it is open\n"), "{text}");
         let text = message(|| open().when(Command::Open).then_rejected(&Refusal::Closed));
         assert!(text.ends_with("- Closed\n+ Open\n"), "{text}");
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn an_event_that_does_not_come_back_as_it_was_is_told() {
-        let text = message(|| drop(given::<Door>([]).when(Command::Scratch).then_expect([Event::Scratched(7)])));
+        let text = message(|| _ = given::<Door>([]).when(Command::Scratch).then_expect([Event::Scratched(7)]));
         assert!(text.contains("an event is another after it was stored"), "{text}");
     }
 }
