@@ -89,7 +89,10 @@ pub use store::Store;
 pub use stream::{Expected, Stream, StreamInfo};
 pub use subscription::{Checkpoint, Start, Subscription};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-pub use subscription::{Durable, DurableSubscription, Handlers, LaneProgress, SubscriptionInfo};
+pub use subscription::{
+    DeadLetter, Delivery, Durable, DurableSubscription, Group, GroupInfo, Handlers, LaneProgress, Member, MemberInfo,
+    SubscriptionInfo,
+};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use transaction::Transaction;
 
@@ -98,6 +101,8 @@ pub use transaction::Transaction;
 mod documents {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[doc = include_str!("../docs/consumer-groups.md")]
+    struct ConsumerGroups;
     #[doc = include_str!("../docs/verbs.md")]
     struct Verbs;
     #[doc = include_str!("../docs/subscriptions.md")]

@@ -8,7 +8,7 @@ mod expected;
 
 use std::collections::BTreeMap;
 
-use super::model::{MIGRATIONS, TABLES};
+use super::model::{MIGRATIONS, all_tables};
 use super::render::{check, quoted};
 use super::shape::{Column, Table};
 use crate::backend::Session;
@@ -79,7 +79,7 @@ async fn add_checks(facts: &mut Facts, session: &mut dyn Session) -> Result<()> 
 
 /// Returns the tables of a dialect, that of the bookkeeping included.
 fn tables(dialect: Dialect) -> impl Iterator<Item = &'static Table> {
-    TABLES.iter().chain([&MIGRATIONS]).filter(move |table| table.is_in(dialect))
+    all_tables().chain([&MIGRATIONS]).filter(move |table| table.is_in(dialect))
 }
 
 fn columns(dialect: Dialect) -> impl Iterator<Item = (&'static Table, &'static Column)> {

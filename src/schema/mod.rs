@@ -13,8 +13,9 @@ pub use render::quoted;
 pub(crate) use render::{literal, qualified};
 
 use crate::sql::Dialect;
-use model::{MIGRATIONS, TABLES};
+use model::{GROUP_TABLES, MIGRATIONS, TABLES};
 use render::{IfExists, create_table, drop_table};
+use shape::Table;
 
 /// The first version that is not left to the application that embeds the store.
 pub const FIRST_VERSION: i32 = 8;
@@ -63,6 +64,13 @@ pub fn migrations(dialect: Dialect, schema: &str) -> Vec<Migration> {
             down: header(dialect) + &routines::drop(dialect, schema) + &views::drop(dialect, schema),
             transactional: true,
         },
+        Migration {
+            version: FIRST_VERSION + 2,
+            name: "create_consumer_groups",
+            up: header(dialect) + &create_tables(dialect, schema, GROUP_TABLES),
+            down: header(dialect) + &drop_tables(dialect, schema, GROUP_TABLES),
+            transactional: true,
+        },
     ]
 }
 
@@ -84,10 +92,7 @@ pub const fn default_schema(dialect: Dialect) -> &'static str {
 
 fn create_event_store(dialect: Dialect, schema: &str) -> String {
     let tables = || TABLES.iter().filter(move |table| table.is_in(dialect));
-    let mut parts: Vec<String> = vec![header(dialect)];
-    for table in tables() {
-        parts.push(create_table(dialect, schema, table, IfExists::Fail) + batch_end(dialect) + "\n");
-    }
+    let mut parts: Vec<String> = vec![header(dialect), create_tables(dialect, schema, TABLES)];
     parts.extend(triggers::prelude(dialect).map(|sql| format!("{sql}\n")));
     for table in tables().filter(|table| table.append_only) {
         parts.push(triggers::create(dialect, schema, table) + "\n");
@@ -97,11 +102,17 @@ fn create_event_store(dialect: Dialect, schema: &str) -> String {
 }
 
 fn drop_event_store(dialect: Dialect, schema: &str) -> String {
-    let mut sql = header(dialect);
-    for table in TABLES.iter().rev().filter(|table| table.is_in(dialect)) {
-        sql.push_str(&drop_table(dialect, schema, table));
-    }
-    sql + triggers::epilogue(dialect).unwrap_or_default()
+    header(dialect) + &drop_tables(dialect, schema, TABLES) + triggers::epilogue(dialect).unwrap_or_default()
+}
+
+fn create_tables(dialect: Dialect, schema: &str, tables: &[Table]) -> String {
+    let tables = tables.iter().filter(|table| table.is_in(dialect));
+    tables.map(|table| create_table(dialect, schema, table, IfExists::Fail) + batch_end(dialect) + "\n").collect()
+}
+
+fn drop_tables(dialect: Dialect, schema: &str, tables: &[Table]) -> String {
+    let tables = tables.iter().rev().filter(|table| table.is_in(dialect));
+    tables.map(|table| drop_table(dialect, schema, table)).collect()
 }
 
 /// Topic `default` is there from the start, so that a store can be opened by its URL alone.

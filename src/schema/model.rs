@@ -3,12 +3,21 @@
 //! Every key starts with the lane, or with the name of the topic or subscription, because a database that spreads its
 //! tables over machines spreads them all by it.
 
+mod groups;
+
+pub use groups::GROUP_TABLES;
+
 use super::shape::Order::{Ascending as Asc, Descending as Desc};
 use super::shape::{Column, ForeignKey, Index, Json, Kind, Table, UniqueKey};
 use crate::sql::Dialect;
 
-/// The tables of the event store, each after those that it refers to.
+/// The tables of the event store's first migration, each after those that it refers to.
 pub const TABLES: &[Table] = &[LANES, STREAMS, EVENTS, EVENT_TAGS, COMMANDS, SNAPSHOTS, SUBSCRIPTIONS, PURGE_PERMITS];
+
+/// Returns every table of the event store.
+pub fn all_tables() -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().chain(GROUP_TABLES)
+}
 
 /// The words for who caused an event.
 pub const ACTOR_TYPES: &[&str] = &["user", "service", "system"];

@@ -1,6 +1,10 @@
 //! SQL: what differs between the dialects, the statements, and the one decoder of rows.
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod dead_letters;
 mod dialect;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod groups;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod json;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]

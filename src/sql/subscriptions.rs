@@ -12,7 +12,7 @@ use crate::json::Json;
 use crate::position::{LaneId, Position};
 
 /// The lanes of a topic; its parameter is the topic's name.
-const LANES_OF_TOPIC: &str = "(SELECT l.lane_id FROM {s}lanes l WHERE l.topic = ?)";
+pub(super) const LANES_OF_TOPIC: &str = "(SELECT l.lane_id FROM {s}lanes l WHERE l.topic = ?)";
 
 /// The row of a subscription in a lane.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ pub(crate) fn insert(dialect: Dialect, row: &NewRow<'_>) -> Statement {
 }
 
 /// What the event of a place says; null where there is none, as at position 0.
-fn event_at<'s>(sql: &'s mut Sql, column: &str, lane: LaneId, position: Position) -> &'s mut Sql {
+pub(super) fn event_at<'s>(sql: &'s mut Sql, column: &str, lane: LaneId, position: Position) -> &'s mut Sql {
     sql.add(
         &format!("(SELECT e.{column} FROM {{s}}events e WHERE e.lane_id = ? AND e.position = ?)"),
         [lane.get().into(), position.get().into()],

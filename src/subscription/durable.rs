@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::group::share;
 use super::lease::{LEASES, Lease};
 use super::{Mark, Start, Subscription, filter};
 use crate::error::{Error, Result};
@@ -11,6 +12,7 @@ use crate::event::RecordedEvent;
 use crate::name;
 use crate::position::{LaneId, Position};
 use crate::read::Query;
+use crate::sql::groups;
 use crate::sql::subscriptions::{self, NewRow, SubscriptionRow};
 use crate::store::Store;
 
@@ -24,13 +26,13 @@ const SAVE_AFTER: usize = 500;
 /// What a subscription by name is to be; see [`Store::durable`].
 #[derive(Debug, Clone)]
 pub struct Durable {
-    store: Store,
-    name: String,
-    query: Query,
-    start: Start,
-    lease: Duration,
-    every: Duration,
-    after: usize,
+    pub(super) store: Store,
+    pub(super) name: String,
+    pub(super) query: Query,
+    pub(super) start: Start,
+    pub(super) lease: Duration,
+    pub(super) every: Duration,
+    pub(super) after: usize,
 }
 
 /// A subscription whose checkpoint the store keeps under its name: every event that answers its query, in the order of
@@ -152,7 +154,7 @@ impl Durable {
     /// another query, [`Error::LogDiverged`] where the log is not the one that the checkpoint is of,
     /// [`Error::Unsupported`] where the backend knows no SQL, and what it answers.
     pub async fn open(self) -> Result<DurableSubscription> {
-        self.create().await?;
+        self.create(None).await?;
         let lease = Lease::wait(&self.store, &self.name, self.lease).await?;
         self.opened(lease).await
     }
@@ -162,13 +164,13 @@ impl Durable {
     /// # Errors
     /// [`Error::LeaseHeld`] where another process holds the lease, and as [`Durable::open`].
     pub async fn try_open(self) -> Result<DurableSubscription> {
-        self.create().await?;
+        self.create(None).await?;
         let lease = Lease::take(&self.store, &self.name, self.lease).await?;
         self.opened(lease).await
     }
 
-    /// Makes sure that the rows of the subscription are there, and of this query.
-    async fn create(&self) -> Result<()> {
+    /// Makes sure that the rows of the subscription are there, and of this query; with `shares`, those of a group.
+    pub(super) async fn create(&self, shares: Option<u16>) -> Result<()> {
         name::check("subscription", self.name.as_str())?;
         super::check(&self.query)?;
         if !LEASES.contains(&self.lease) {
@@ -179,7 +181,7 @@ impl Durable {
         let hash = filter.as_deref().map(filter::fingerprint);
         let mut rows = self.rows().await?;
         if rows.is_empty() {
-            let created = self.insert(filter.as_deref(), hash).await;
+            let created = self.insert(filter.as_deref(), hash, shares).await;
             rows = self.rows().await?;
             match created {
                 Err(error) if rows.is_empty() || !error.is_conflict() => return Err(error),
@@ -193,10 +195,15 @@ impl Durable {
         if rows.iter().any(|row| row.filter_hash != hash) {
             return Err(Error::FilterChanged { name: self.name.clone() });
         }
+        let is_group = !share::rows(&self.store, Some(&self.name)).await?.is_empty();
+        if is_group != shares.is_some() {
+            let kind = if is_group { "the members of a group" } else { "one process at a time, and not a group" };
+            return Err(Error::invalid("subscription", format!("{:?} is run by {kind}: use a new name", self.name)));
+        }
         Ok(())
     }
 
-    async fn insert(&self, filter: Option<&str>, filter_hash: Option<[u8; 32]>) -> Result<()> {
+    async fn insert(&self, filter: Option<&str>, filter_hash: Option<[u8; 32]>, shares: Option<u16>) -> Result<()> {
         let (lanes, dialect) = (&self.store.inner.topic.lanes, self.store.dialect()?);
         let marks = self.store.marks(self.start.clone(), &mut self.query.clone()).await?;
         let aggregate_id = self.query.stream.as_ref().map(|range| range.aggregate_id.as_str());
@@ -204,6 +211,9 @@ impl Durable {
         for (Mark { position, .. }, lane) in marks.into_iter().zip(lanes) {
             let row = NewRow { name: &self.name, lane: *lane, aggregate_id, position, filter, filter_hash };
             transaction.write(subscriptions::insert(dialect, &row)).await?;
+            for share in 0..shares.map_or(0, |shares| share::per_lane(shares, lanes.len())) {
+                transaction.write(groups::insert_share(dialect, &self.name, *lane, share)).await?;
+            }
         }
         transaction.commit().await
     }

@@ -7,9 +7,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::durable::rows;
+use super::group::share;
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::{LaneId, Position};
+use crate::sql::dead_letters::{self, LetterCount};
+use crate::sql::groups::{self, MemberRow, ShareRow};
 use crate::sql::subscriptions::{self, SubscriptionRow};
 use crate::store::Store;
 
@@ -31,12 +34,42 @@ pub struct SubscriptionInfo {
     pub lease_until: Option<DateTime<Utc>>,
     /// Whether the lease holds by the database's clock.
     pub is_running: bool,
+    /// Its members and dead letters, where it is a consumer group, which has no lease of its own.
+    pub group: Option<GroupInfo>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When its checkpoint was last saved.
     pub updated_at: DateTime<Utc>,
     /// What is noted about it.
     pub metadata: Option<Json>,
+}
+
+/// What is known of a consumer group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+#[non_exhaustive]
+pub struct GroupInfo {
+    /// Its members, in the order in which they joined.
+    pub members: Vec<MemberInfo>,
+    /// Into how many shares it is divided.
+    pub shares: usize,
+    /// How many dead letters it has.
+    pub dead_letters: i64,
+}
+
+/// What is known of a member of a consumer group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemberInfo {
+    /// Who it is.
+    pub member: String,
+    /// How many shares it has.
+    pub shares: usize,
+    /// When it joined.
+    pub joined_at: DateTime<Utc>,
+    /// Until when it counts as alive, unless it is heard of again.
+    pub seen_until: DateTime<Utc>,
+    /// Whether it does, by the database's clock.
+    pub is_alive: bool,
 }
 
 /// Where a subscription stands in a lane.
@@ -62,6 +95,7 @@ impl SubscriptionInfo {
             lease_owner: row.lease_owner,
             lease_until: row.lease_until,
             is_running,
+            group: None,
             created_at: row.created_at,
             updated_at: row.updated_at,
             metadata: row.metadata,
@@ -92,7 +126,37 @@ impl Store {
                 info.updated_at = info.updated_at.max(updated_at);
             }
         }
+        self.add_groups(&mut found).await?;
         Ok(found)
+    }
+
+    /// Adds what is known of those that are groups.
+    async fn add_groups(&self, found: &mut [SubscriptionInfo]) -> Result<()> {
+        let (dialect, topic) = (self.dialect()?, &self.topic().name);
+        let shares = share::rows(self, None).await?;
+        if shares.is_empty() {
+            return Ok(());
+        }
+        let members: Vec<MemberRow> = self.fetch(groups::members(dialect, topic, None)).await?;
+        let letters: Vec<LetterCount> = self.fetch(dead_letters::counts(dialect, topic)).await?;
+        for info in found {
+            let shares: Vec<&ShareRow> = shares.iter().filter(|row| row.name == info.name).collect();
+            if shares.is_empty() {
+                continue;
+            }
+            let member = |row: &MemberRow| MemberInfo {
+                member: row.member.clone(),
+                shares: shares.iter().filter(|share| share.owner.as_ref() == Some(&row.member)).count(),
+                joined_at: row.joined_at,
+                seen_until: row.seen_until,
+                is_alive: row.seen_until >= row.now,
+            };
+            let members: Vec<MemberInfo> = members.iter().filter(|row| row.name == info.name).map(member).collect();
+            info.is_running = members.iter().any(|member| member.is_alive);
+            let dead_letters = letters.iter().find(|count| count.name == info.name).map_or(0, |count| count.letters);
+            info.group = Some(GroupInfo { members, shares: shares.len(), dead_letters });
+        }
+        Ok(())
     }
 
     /// Deletes a subscription that nobody runs, and returns whether there was one.
@@ -101,8 +165,16 @@ impl Store {
     /// [`Error::LeaseHeld`] where a process runs it, and what the backend answers.
     pub async fn delete_subscription(&self, name: &str) -> Result<bool> {
         let rows = rows(self, name).await?;
+        let (dialect, topic) = (self.dialect()?, &self.topic().name);
+        let members: Vec<MemberRow> = self.fetch(groups::members(dialect, topic, Some(name))).await?;
+        if let Some(alive) = members.into_iter().find(|row| row.seen_until >= row.now) {
+            return Err(Error::LeaseHeld { name: name.to_owned(), owner: alive.member, until: alive.seen_until });
+        }
         let mut transaction = self.begin().await?;
-        let deleted = transaction.write(subscriptions::delete(self.dialect()?, &self.topic().name, name)).await?;
+        for table in ["subscription_members", "dead_letters", "subscription_shares"] {
+            transaction.write(groups::delete(dialect, table, topic, name)).await?;
+        }
+        let deleted = transaction.write(subscriptions::delete(dialect, topic, name)).await?;
         if deleted < rows.len() as u64
             && let Some((owner, until)) = rows.into_iter().find_map(|row| Some((row.lease_owner?, row.lease_until?)))
         {

@@ -10,6 +10,8 @@ mod durable;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod filter;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod group;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod handlers;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod lease;
@@ -30,9 +32,11 @@ use checkpoint::Mark;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use durable::{Durable, DurableSubscription};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use group::{DeadLetter, Delivery, Group, Member};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use handlers::Handlers;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-pub use listing::{LaneProgress, SubscriptionInfo};
+pub use listing::{GroupInfo, LaneProgress, MemberInfo, SubscriptionInfo};
 use tail::Follower;
 
 use crate::error::{Error, Result};
@@ -257,6 +261,16 @@ impl Subscription {
             cursor.unsure = true;
         }
         self.advance().await
+    }
+
+    /// Returns the next event of those that were read already, without a pause.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    fn next_ready(&mut self) -> Option<Arc<RecordedEvent>> {
+        let turn = self.turn % self.cursors.len().max(1);
+        let cursor = self.cursors.get_mut(turn)?;
+        let event = cursor.ready.pop_front()?;
+        (cursor.position, cursor.event_id) = (event.position, Some(event.event_id));
+        Some(event)
     }
 
     async fn advance(&mut self) -> Result<Option<Arc<RecordedEvent>>> {
