@@ -25,16 +25,19 @@ mod connection;
 mod contention;
 mod durable;
 mod counter;
+mod dead_letter;
 mod errors;
 mod event_id;
 mod fidelity;
 mod filter;
 mod follow;
+mod group;
 mod idempotency;
 mod immutability;
 mod json_filter;
 mod limits;
 mod lives;
+mod members;
 mod metadata;
 mod names;
 mod order;
@@ -99,6 +102,8 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("subscriptions", subscriptions::CASES),
     ("follow", follow::CASES),
     ("durable", durable::CASES),
+    ("group", group::CASES),
+    ("dead_letter", dead_letter::CASES),
     ("reopen", reopen::CASES),
     ("aggregate", aggregate::CASES),
     ("aggregate_state", aggregate_state::CASES),
