@@ -88,7 +88,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match &error {
-            Error::StreamNotFound { .. } | Error::UnknownTopic { .. } => Exit::NotFound,
+            Error::StreamNotFound { .. } | Error::UnknownTopic { .. } | Error::SubscriptionNotFound { .. } => {
+                Exit::NotFound
+            }
             Error::Invalid { .. } | Error::Limit { .. } | Error::Url { .. } | Error::CrossLane { .. } => Exit::Usage,
             Error::Ambiguous { .. } | Error::Deadline { .. } | Error::Backend { class: ErrorClass::Ambiguous, .. } => {
                 Exit::Unavailable
@@ -97,7 +99,10 @@ impl From<Error> for Failure {
             | Error::StreamNotDeleted { .. }
             | Error::TypeMismatch { .. }
             | Error::CommandReused { .. }
-            | Error::DuplicateEvent { .. } => Exit::Conflict,
+            | Error::DuplicateEvent { .. }
+            | Error::LeaseHeld { .. }
+            | Error::LeaseLost { .. }
+            | Error::FilterChanged { .. } => Exit::Conflict,
             error if error.is_conflict() => Exit::Conflict,
             error if error.is_retryable() => Exit::Unavailable,
             _ => Exit::Failure,

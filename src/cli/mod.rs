@@ -35,6 +35,8 @@ mod stats;
 mod stream;
 mod streams;
 mod subscribe;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod subscriptions;
 mod topic;
 
 use std::process::ExitCode;
@@ -93,6 +95,9 @@ enum Verb {
     Query(query::Args),
     /// Print events as they come.
     Subscribe(subscribe::Args),
+    /// List the readers that have a name; list, retry and skip the dead letters of groups.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Subscriptions(subscriptions::Args),
     /// List streams.
     Streams(streams::Args),
     /// Show, delete, undelete or reuse a stream; its metadata.
@@ -222,6 +227,10 @@ impl Verb {
 
     /// Returns whether it may store something.
     const fn writes(&self) -> bool {
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        if let Self::Subscriptions(args) = self {
+            return args.writes();
+        }
         !matches!(
             self,
             Self::Read(_)
@@ -258,6 +267,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Read(args) => read::run(args, &context).await,
         Verb::Query(args) => query::run(args, &context).await,
         Verb::Subscribe(args) => subscribe::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Subscriptions(args) => subscriptions::run(args, &context).await,
         Verb::Streams(args) => streams::run(args, &context).await,
         Verb::Stream(args) => stream::run(args, &context).await,
         Verb::Snapshot(args) => snapshot::run(args, &context).await,

@@ -13,7 +13,7 @@ use crate::subscription::{Delivery, Group, GroupInfo, Member};
 /// How long a member may be silent: long enough for a busy machine.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
 /// How long an event may take to come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long is waited for what should not come.
 const A_WHILE: Duration = Duration::from_millis(150);
 

@@ -26,6 +26,8 @@ use crate::subscription::{Mark, Start, Subscription};
 const LOOK: Duration = Duration::from_secs(1);
 /// The pause after an error.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(250);
+/// The shortest pause between two looks for something to save.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
 /// Events that are taken from the subscription before anything else is looked at.
 const BURST: usize = 500;
 
@@ -69,7 +71,7 @@ impl Driver {
             name: durable.name,
             query,
             lease: durable.lease,
-            every: durable.every,
+            every: durable.every.max(LEAST_PAUSE),
             member: String::new(),
             per_lane: 1,
             subscription: None,
@@ -182,7 +184,7 @@ impl Driver {
             self.shared.app.notify_waiters();
         }
         let wake = self.shared.lock().book.next_wake();
-        let until = [Some(self.look), Some(self.saved + self.every.max(Duration::from_millis(1))), wake];
+        let until = [Some(self.look), Some(self.saved + self.every), wake];
         let until = until.into_iter().flatten().min().unwrap_or(self.look);
         let has_room = self.shared.lock().book.has_room();
         let subscription = self.subscription.as_mut().filter(|_| has_room);

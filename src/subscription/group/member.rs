@@ -96,7 +96,7 @@ impl Member {
         };
         let shared = Arc::new(Shared {
             name: durable.name.clone(),
-            save_after: durable.after.max(1),
+            save_after: if durable.every.is_zero() { 1 } else { durable.after.max(1) },
             state: Mutex::new(state),
             app: Notify::new(),
             driver: Notify::new(),

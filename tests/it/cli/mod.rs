@@ -4,6 +4,7 @@ mod import;
 mod input;
 mod process;
 mod subscribe;
+mod subscriptions;
 mod verbs;
 
 use std::ffi::OsStr;

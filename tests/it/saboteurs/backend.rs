@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use annals::backend::{Backend, Capabilities, Examined, Request, Session, Topic};
+use annals::backend::{Backend, BackendTransaction, Capabilities, Examined, Request, Session, Topic};
 use annals::{
-    Appended, Condition, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result,
-    Snapshot, SnapshotQuery, StreamFilter, StreamInfo, TypeStatistics, Version,
+    Appended, Condition, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result, Row,
+    Snapshot, SnapshotQuery, StreamFilter, StreamInfo, TypeStatistics, Value, Version,
 };
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::fault::Fault;
 use super::hide::{self, Hidden};
+use super::transaction::Spoiled;
 use super::{commit, read};
 
 /// A backend with a fault.
@@ -137,6 +138,14 @@ impl Backend for Saboteur {
 
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
+    }
+
+    async fn select(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        self.inner.select(sql, params).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        Ok(Box::new(Spoiled { inner: self.inner.begin().await?, fault: self.fault }))
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {

@@ -103,4 +103,12 @@ pub enum Fault {
     IgnoresSnapshotSchema,
     /// Sets metadata whatever its version.
     IgnoresMetadataVersion,
+    /// Takes members of a group that are gone for alive, so that their leases never end.
+    KeepsDeadMembers,
+    /// Saves the checkpoint of a share that another member has.
+    SavesWhatIsLost,
+    /// Lets the checkpoint pass a dead letter without keeping it.
+    LosesDeadLetters,
+    /// Does not make dead letters due.
+    ForgetsToRetry,
 }

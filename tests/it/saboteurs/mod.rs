@@ -7,6 +7,7 @@ mod fault;
 mod hide;
 mod read;
 mod request;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,16 +77,20 @@ const LEFT_OUT: &[&str] = &[
     "queue::requests_beyond_the_bytes_wait_and_then_land",
 ];
 
+/// The families that take their time.
+const SLOW: &[&str] = &["queue::", "group::", "dead_letter::"];
+
 /// Runs the suite against a saboteur: it must be caught by a case that is meant for it, and pass nine tenths of the
-/// others. The cases of the queue, which take their time, are run where one of them is meant.
+/// others. The cases of the queue and of groups, which take their time, are run where one of them is meant.
 fn is_caught(fault: Fault, meant: &[&str]) {
     let known: Vec<String> = conformance::cases().map(|(name, _)| name).collect();
     for name in meant.iter().chain(LEFT_OUT) {
         assert!(known.iter().any(|known| known == name), "no case is named {name}");
     }
     let (mut failed, mut passed) = (Vec::new(), 0);
-    let queue = meant.iter().any(|name| name.starts_with("queue::"));
-    let wanted = |name: &str| !LEFT_OUT.contains(&name) && (queue || !name.starts_with("queue::"));
+    let is_slow = |name: &str| SLOW.iter().find(|family| name.starts_with(**family));
+    let slow: Vec<&str> = meant.iter().filter_map(|name| is_slow(name)).copied().collect();
+    let wanted = |name: &str| !LEFT_OUT.contains(&name) && is_slow(name).is_none_or(|family| slow.contains(family));
     let count = |report: Report| match report.status {
         Status::Passed => passed += 1,
         Status::Failed(_) => failed.push(report.name),
@@ -238,6 +243,29 @@ fn is_caught(fault: Fault, meant: &[&str]) {
 #[case::ignores_metadata_version(
     Fault::IgnoresMetadataVersion,
     &["metadata::a_stale_version_of_the_metadata_is_a_conflict"]
+)]
+#[case::keeps_dead_members(
+    Fault::KeepsDeadMembers,
+    &[
+        "group::a_member_that_is_killed_is_followed_by_the_others",
+        "group::a_killed_member_that_seems_alive_for_years_is_followed",
+    ]
+)]
+#[case::saves_what_is_lost(
+    Fault::SavesWhatIsLost,
+    &["group::a_member_that_lost_a_share_does_not_move_its_checkpoint"]
+)]
+#[case::loses_dead_letters(
+    Fault::LosesDeadLetters,
+    &["dead_letter::an_event_that_fails_for_the_last_time_is_a_dead_letter"]
+)]
+#[case::forgets_to_retry(
+    Fault::ForgetsToRetry,
+    &[
+        "dead_letter::a_retried_stream_comes_in_order_and_goes_on",
+        "dead_letter::a_retry_of_a_stream_leaves_the_others",
+        "dead_letter::a_retry_waits_for_a_member",
+    ]
 )]
 fn a_saboteur_is_caught(#[case] fault: Fault, #[case] meant: &[&str]) {
     is_caught(fault, meant);
