@@ -1,5 +1,7 @@
 //! Contract section 16: what can't be dealt with is tried again, and then put aside, with what follows it in its stream.
 
+use std::time::Duration;
+
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
 use super::members::{checkpoint, everything, group, info, nothing_comes, once, streams, takes, work};
@@ -42,7 +44,7 @@ async fn brief(f: &Fixture) -> Result<Vec<(String, i64, u32)>, Error> {
 async fn parked(f: &Fixture, count: usize, events: usize) -> Result<Member, Failure> {
     streams(f, count, events).await?;
     let member = group(f).attempts(1).join().await?;
-    for _ in 0..(count - 1) * events + 1 {
+    for _ in 0..=(count - 1) * events {
         let delivery = takes(&member).await?;
         if delivery.event().aggregate_id == "s-0" {
             member.fail(delivery, "broken")?;
@@ -71,7 +73,7 @@ async fn a_failed_event_comes_again_with_the_next_attempt(f: &Fixture) -> Verdic
 
 async fn a_failed_event_holds_up_its_stream_only(f: &Fixture) -> Verdict {
     streams(f, 4, 3).await?;
-    let hour = std::time::Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let member = group(f).backoff(hour, hour).join().await?;
     let first = takes(&member).await?;
     let failed = first.event().aggregate_id.clone();
@@ -84,7 +86,7 @@ async fn a_failed_event_holds_up_its_stream_only(f: &Fixture) -> Verdict {
 
 async fn a_failed_event_rests_before_it_comes_again(f: &Fixture) -> Verdict {
     streams(f, 1, 1).await?;
-    let rest = std::time::Duration::from_millis(400);
+    let rest = Duration::from_millis(400);
     let member = group(f).backoff(rest, rest).join().await?;
     let first = takes(&member).await?;
     let start = std::time::Instant::now();
@@ -96,7 +98,7 @@ async fn a_failed_event_rests_before_it_comes_again(f: &Fixture) -> Verdict {
 
 async fn a_failed_event_holds_the_checkpoint(f: &Fixture) -> Verdict {
     streams(f, 3, 1).await?;
-    let hour = std::time::Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let member = group(f).backoff(hour, hour).join().await?;
     for _ in 0..3 {
         let delivery = takes(&member).await?;
@@ -168,7 +170,7 @@ async fn a_stream_stays_parked_for_the_next_member(f: &Fixture) -> Verdict {
 
 async fn a_dead_letter_is_kept_where_its_member_leaves(f: &Fixture) -> Verdict {
     streams(f, 2, 1).await?;
-    let member = group(f).attempts(1).save_after(1_000, std::time::Duration::from_secs(60)).join().await?;
+    let member = group(f).attempts(1).save_after(1_000, Duration::from_mins(1)).join().await?;
     let (first, _second) = (takes(&member).await?, takes(&member).await?);
     let stream = first.event().aggregate_id.clone();
     member.fail(first, "broken")?;

@@ -171,8 +171,8 @@ async fn the_checkpoint_is_the_least_of_what_is_unfinished(f: &Fixture) -> Verdi
     member.ack(held.remove(0))?;
     member.save().await?;
     ensure_eq!(checkpoint(f).await?, [4], "the checkpoint after all");
-    let head = f.store.topic().lanes[0];
-    f.store.wait_for("g", (head, Position::new(4)), Duration::ZERO).await?;
+    let lane = f.store.topic().lanes[0];
+    f.store.wait_for("g", (lane, Position::new(4)), Duration::ZERO).await?;
     Ok(())
 }
 
@@ -217,7 +217,7 @@ async fn a_filter_that_matches_nothing_moves_the_checkpoint_of_a_group(f: &Fixtu
 
 async fn what_was_acknowledged_does_not_come_again_after_leaving(f: &Fixture) -> Verdict {
     streams(f, 6, 2).await?;
-    let member = group(f).save_after(1_000, Duration::from_secs(60)).join().await?;
+    let member = group(f).save_after(1_000, Duration::from_mins(1)).join().await?;
     let mut handled = work(std::slice::from_ref(&member), 7).await?;
     member.leave().await?;
     let member = group(f).join().await?;
@@ -289,7 +289,7 @@ async fn a_member_that_leaves_is_followed_by_the_others(f: &Fixture) -> Verdict 
 }
 
 async fn a_member_that_is_dropped_is_followed_at_once(f: &Fixture) -> Verdict {
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let first = group(f).lease(hour).join().await?;
     let second = group(f).lease(hour).join().await?;
     let members = [first, second];
@@ -357,14 +357,13 @@ async fn a_member_that_lost_a_share_does_not_move_its_checkpoint(f: &Fixture) ->
         let _ = stale.ack(delivery);
     }
     stale.save().await?;
-    let mut moved = 0;
-    for _ in 0..8 {
-        moved += i32::from(takes(&heir).await.is_ok());
-    }
-    ensure_eq!(moved, 8, "events that came to the one who has the shares");
     let checkpoint = checkpoint(f).await?;
     ensure!(checkpoint.iter().all(|position| *position == 0), "the checkpoint was moved to {checkpoint:?}");
-    drop((stale, heir));
+    let mut taken = Vec::new();
+    for _ in 0..8 {
+        taken.push(takes(&heir).await?);
+    }
+    drop((taken, stale, heir));
     other.close().await;
     Ok(())
 }

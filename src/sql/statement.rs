@@ -31,8 +31,18 @@ impl Sql {
         self.statement.sql.push_str(pieces.next().unwrap_or_default());
         let mut params = params.into_iter();
         for piece in pieces {
-            self.statement.params.extend(params.next());
-            self.statement.sql.push_str(&self.dialect.placeholder(self.statement.params.len()));
+            match params.next() {
+                // Babelfish takes no null of these that the driver sends.
+                Some(Value::Text(None) | Value::Json(None) | Value::Bytes(None) | Value::Time(None))
+                    if self.dialect == Dialect::Mssql =>
+                {
+                    self.statement.sql.push_str("NULL");
+                }
+                param => {
+                    self.statement.params.extend(param);
+                    self.statement.sql.push_str(&self.dialect.placeholder(self.statement.params.len()));
+                }
+            }
             self.statement.sql.push_str(piece);
         }
         debug_assert!(params.next().is_none(), "a parameter without a place in {text:?}");

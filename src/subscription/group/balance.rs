@@ -111,7 +111,9 @@ impl Driver {
         let mine: Vec<_> = shares.iter().filter(is_mine).map(|row| (self.lane_index(row.lane), row.share)).collect();
         let mut state = self.shared.lock();
         let lost: Vec<_> = state.book.shares.keys().filter(|key| !mine.contains(key)).copied().collect();
-        lost.into_iter().for_each(|key| state.book.remove(key));
+        for key in lost {
+            state.book.remove(key);
+        }
     }
 
     fn forget_all(&mut self) {

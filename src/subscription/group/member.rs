@@ -184,7 +184,7 @@ impl Member {
     /// # Errors
     /// [`Error::Closed`] where the store is closed or the member has left, and what the backend answers.
     pub async fn save(&self) -> Result<()> {
-        let (saver, saved) = oneshot::channel();
+        let (saver, answer) = oneshot::channel();
         {
             let mut state = self.shared.lock();
             if !matches!(state.wish, Wish::Work) {
@@ -193,7 +193,7 @@ impl Member {
             state.savers.push(saver);
         }
         self.shared.driver.notify_one();
-        saved.await.unwrap_or(Err(Error::Closed))
+        answer.await.unwrap_or(Err(Error::Closed))
     }
 
     /// Saves the checkpoints and leaves the group, whose other members go on at once. Events that are handed out come to
@@ -256,6 +256,9 @@ impl Drop for Delivery {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").field("event", &self.handed.event).field("attempt", &self.handed.attempt).finish()
+        f.debug_struct("Delivery")
+            .field("event", &self.handed.event)
+            .field("attempt", &self.handed.attempt)
+            .finish_non_exhaustive()
     }
 }

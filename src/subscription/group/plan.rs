@@ -22,7 +22,7 @@ const REASON: usize = 2_000;
 impl Failure {
     /// Returns it as it is written.
     pub(super) fn to_row(&self) -> Failed {
-        let most = Duration::from_secs(24 * 3_600);
+        let most = Duration::from_hours(24);
         let ago = |time: Instant| time.elapsed().min(most).as_millis().try_into().unwrap_or_default();
         let end = self.reason.floor_char_boundary(REASON);
         let reason = self.reason[..end].replace('\0', " ");

@@ -34,8 +34,10 @@ impl Driver {
             let outcome = if plans.is_empty() { Ok(Outcome::Written) } else { self.write_plans(&plans).await };
             if matches!(outcome, Ok(Outcome::Written)) {
                 self.written(&plans);
-                // Nobody may wait any more.
-                savers.into_iter().for_each(|saver| drop(saver.send(Ok(()))));
+                for saver in savers {
+                    // Nobody may wait any more.
+                    let _ = saver.send(Ok(()));
+                }
                 self.saved = Instant::now();
                 return Ok(());
             }
@@ -47,7 +49,9 @@ impl Driver {
             match outcome? {
                 Outcome::Unparked(streams) => {
                     let mut state = self.shared.lock();
-                    streams.iter().for_each(|(key, stream)| state.book.unpark(*key, stream));
+                    for (key, stream) in streams {
+                        state.book.unpark(key, &stream);
+                    }
                 }
                 _ => return self.balance().await,
             }
@@ -57,7 +61,9 @@ impl Driver {
     /// Notes that plans were written.
     fn written(&mut self, plans: &[Plan]) {
         let mut state = self.shared.lock();
-        plans.iter().for_each(|plan| state.book.written(plan));
+        for plan in plans {
+            state.book.written(plan);
+        }
         drop(state);
         if plans.iter().any(|plan| plan.release || plan.tried.iter().any(|(.., failure)| failure.is_none())) {
             // The next dead letter of the stream, and who takes the share.
