@@ -136,8 +136,8 @@ pub(crate) fn park(
     );
     match failed {
         Some(failed) => {
-            sql.add(dialect.from_now(), [(-failed.ago.0).into()]).push(", ");
-            sql.add(dialect.from_now(), [(-failed.ago.1).into()])
+            sql.add(dialect.later(), [(-failed.ago.0).into()]).push(", ");
+            sql.add(dialect.later(), [(-failed.ago.1).into()])
         }
         None => sql.push("NULL, NULL"),
     };
@@ -165,8 +165,8 @@ pub(crate) fn fail(dialect: Dialect, name: &str, (lane, position): (LaneId, Posi
         "UPDATE {s}dead_letters SET due_at = NULL, attempts = attempts + ?, reason = ?, last_failed_at = ",
         [attempts(Some(failed)), reason(Some(failed))],
     );
-    sql.add(dialect.from_now(), [(-failed.ago.1).into()]).push(", first_failed_at = COALESCE(first_failed_at, ");
-    sql.add(dialect.from_now(), [(-failed.ago.0).into()]).push(") ");
+    sql.add(dialect.later(), [(-failed.ago.1).into()]).push(", first_failed_at = COALESCE(first_failed_at, ");
+    sql.add(dialect.later(), [(-failed.ago.0).into()]).push(") ");
     at(&mut sql, name, lane, position);
     sql.done()
 }

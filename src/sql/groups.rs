@@ -105,14 +105,14 @@ pub(crate) fn join(dialect: Dialect, name: &str, lane: LaneId, member: &str, mil
         "INSERT INTO {s}subscription_members (name, lane_id, member, joined_at, seen_until) VALUES (?, ?, ?, ",
         [name.into(), lane.get().into(), member.into()],
     );
-    sql.push(dialect.now()).push(", ").add(dialect.from_now(), [milliseconds.into()]).push(")");
+    sql.push(dialect.now()).push(", ").add(dialect.later(), [milliseconds.into()]).push(")");
     sql.done()
 }
 
 /// Says that a member is alive.
 pub(crate) fn beat(dialect: Dialect, name: &str, lane: LaneId, member: &str, milliseconds: i64) -> Statement {
     let mut sql = Sql::new(dialect, "say that a member is alive");
-    sql.push("UPDATE {s}subscription_members SET seen_until = ").add(dialect.from_now(), [milliseconds.into()]);
+    sql.push("UPDATE {s}subscription_members SET seen_until = ").add(dialect.later(), [milliseconds.into()]);
     sql.add(" WHERE name = ? AND lane_id = ? AND member = ?", [name.into(), lane.get().into(), member.into()]);
     sql.done()
 }
