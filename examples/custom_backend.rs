@@ -360,6 +360,8 @@ impl Lane {
                     && (range.from..=range.to).contains(&event.aggregate_version)
                     && shows(&range.aggregate_id)
             })
+            && (query.stream_prefixes.is_empty()
+                || query.stream_prefixes.iter().any(|prefix| event.aggregate_id.starts_with(prefix)))
             && (query.event_types.is_empty() || query.event_types.contains(&event.event_type))
             && query.aggregate_type.as_ref().is_none_or(|wanted| event.aggregate_type == *wanted)
             && query.tags.iter().all(|tag| event.tags.contains(tag))

@@ -54,6 +54,8 @@ mod index;
 mod sql;
 
 pub mod migrate;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub mod relay;
 pub mod schema;
 
 #[cfg(feature = "bench")]

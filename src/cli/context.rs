@@ -4,6 +4,8 @@ use std::cell::{RefCell, RefMut};
 use std::io::ErrorKind;
 use std::path::Path;
 
+use tokio::sync::oneshot;
+
 use super::output::Output;
 use super::{Exit, Failure};
 use crate::config::Config;
@@ -19,11 +21,24 @@ pub(crate) struct Context {
     pub json: bool,
     output: RefCell<Output>,
     store: RefCell<Option<Store>>,
+    stopped: RefCell<Option<oneshot::Receiver<()>>>,
 }
 
 impl Context {
-    pub(super) fn new(url: String, json: bool) -> Self {
-        Self { url, json, output: RefCell::new(Output::stdout()), store: RefCell::default() }
+    pub(super) fn new(url: String, json: bool, stopped: Option<oneshot::Receiver<()>>) -> Self {
+        let (output, store) = (RefCell::new(Output::stdout()), RefCell::default());
+        Self { url, json, output, store, stopped: RefCell::new(stopped) }
+    }
+
+    /// Returns once the verb is to end its work. To be called once.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopped = self.stopped.take();
+        async {
+            match stopped {
+                Some(stopped) => drop(stopped.await),
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Returns standard output; not to be held across a call that prints too.

@@ -6,6 +6,7 @@
 mod context;
 mod events;
 mod exit;
+mod filters;
 mod line;
 mod lines;
 mod output;
@@ -30,6 +31,8 @@ mod query;
 mod read;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod reincarnate;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod relay;
 mod snapshot;
 mod stats;
 mod stream;
@@ -63,8 +66,8 @@ Exit codes:
   3    conflict: the stream, command or event is not as the request expects; read again
        and decide anew
   4    the stream, event, snapshot, index, topic or database file does not exist
-  5    the database is busy or out of reach, or did not answer in time; the same command may
-       succeed later, and with the same --command-id it is carried out once
+  5    the database or the broker is busy or out of reach, or did not answer in time; the same
+       command may succeed later, and with the same --command-id it is carried out once
   130  interrupted with Ctrl-C or SIGTERM; what was acknowledged is stored
 
 A closed pipe, as in `annals read order-1 | head -1`, ends quietly with 0.";
@@ -98,6 +101,9 @@ enum Verb {
     /// List the readers that have a name; list, retry and skip the dead letters of groups.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
     Subscriptions(subscriptions::Args),
+    /// Publish events to a broker, in order, at least once.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Relay(relay::Args),
     /// List streams.
     Streams(streams::Args),
     /// Show, delete, undelete or reuse a stream; its metadata.
@@ -134,6 +140,9 @@ enum Verb {
 /// How long an interrupted verb may take to put its things away, such as a half-written file.
 const TIDYING: Duration = Duration::from_millis(200);
 
+/// How long a verb that ends its work first, when it is interrupted, may take for that.
+const ENDING: Duration = Duration::from_secs(15);
+
 /// The stack of the thread on which a verb runs: as much as a main thread has.
 const STACK: usize = 8 * 1024 * 1024;
 
@@ -159,12 +168,16 @@ pub fn main() -> ExitCode {
 /// from being heard.
 async fn until_interrupted(cli: Cli, runtime: tokio::runtime::Handle) -> Result<(), Failure> {
     let (interruptible, writes) = (!cli.verb.takes_its_own_url(), cli.verb.writes());
+    let ends_its_work = cli.verb.ends_its_work();
     let (ended, mut outcome) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let work = move || {
         let outcome = runtime.block_on(async {
+            if ends_its_work {
+                return run(cli, Some(stopped)).await;
+            }
             tokio::select! {
-                outcome = run(cli) => outcome,
+                outcome = run(cli, None) => outcome,
                 _ = stopped => Err(Failure::interrupted(writes)),
             }
         });
@@ -181,6 +194,14 @@ async fn until_interrupted(cli: Cli, runtime: tokio::runtime::Handle) -> Result<
         } => return ended?.unwrap_or_else(|_| Err(Failure::silent(Exit::Failure))),
     }
     drop(stop);
+    if ends_its_work {
+        // A second interrupt, or a verb that blocks, ends it as it stands.
+        return tokio::select! {
+            Ok(Ok(ended)) = tokio::time::timeout(ENDING, outcome) => ended,
+            () = interrupt() => Err(Failure::interrupted(writes)),
+            else => Err(Failure::interrupted(writes)),
+        };
+    }
     // Who blocks is not waited for.
     let _ = tokio::time::timeout(TIDYING, outcome).await;
     Err(Failure::interrupted(writes))
@@ -225,6 +246,15 @@ impl Verb {
         }
     }
 
+    /// Returns whether an interrupt asks it to end, rather than ending it.
+    const fn ends_its_work(&self) -> bool {
+        match self {
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            Self::Relay(_) => true,
+            _ => false,
+        }
+    }
+
     /// Returns whether it may store something.
     const fn writes(&self) -> bool {
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -259,8 +289,9 @@ async fn interrupt() {
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context::new(cli.url, cli.json);
+/// Runs a verb; one that ends its work when it is interrupted is given what tells it.
+async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Failure> {
+    let context = Context::new(cli.url, cli.json, stopped);
     let outcome = match cli.verb {
         Verb::Migrate(args) => migrate::run(args, &context).await,
         Verb::Append(args) => append::run(args, &context).await,
@@ -269,6 +300,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Subscribe(args) => subscribe::run(args, &context).await,
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Subscriptions(args) => subscriptions::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Relay(args) => relay::run(args, &context).await,
         Verb::Streams(args) => streams::run(args, &context).await,
         Verb::Stream(args) => stream::run(args, &context).await,
         Verb::Snapshot(args) => snapshot::run(args, &context).await,

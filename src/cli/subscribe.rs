@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::filters::Filters;
 use super::{Context, Failure, events, parse};
 use crate::position::Position;
-use crate::read::{JsonFilter, Query};
 use crate::subscription::{Checkpoint, Start};
 
 /// The arguments of `annals subscribe`. All filters must hold. It ends with Ctrl-C, or after `--limit` events.
@@ -22,27 +22,8 @@ pub(crate) struct Args {
     /// Begin where a reader stood, see --checkpoints.
     #[arg(long, group = "start", value_name = "TEXT")]
     checkpoint: Option<Checkpoint>,
-    /// Only events of this type; of any of them, where it is given several times.
-    #[arg(long = "type", value_name = "EVENT_TYPE")]
-    types: Vec<String>,
-    /// Only events of this stream.
-    #[arg(long, value_name = "AGGREGATE_ID")]
-    stream: Option<String>,
-    /// Only events of streams whose ids begin so; in any of these ways, where it is given several times.
-    #[arg(long = "prefix", value_name = "TEXT")]
-    prefixes: Vec<String>,
-    /// Only events of streams of this category.
-    #[arg(long)]
-    aggregate_type: Option<String>,
-    /// Only events with this tag; with all of them, where it is given several times.
-    #[arg(long = "tag", value_name = "TAG")]
-    tags: Vec<String>,
-    /// Only events of this actor.
-    #[arg(long)]
-    actor: Option<String>,
-    /// Only events with this value, as in data.customer.id=7; what is not JSON is a string.
-    #[arg(long = "where", value_name = "PATH=VALUE", value_parser = parse::json_filter)]
-    values: Vec<JsonFilter>,
+    #[command(flatten)]
+    filters: Filters,
     /// End after so many events.
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
@@ -64,25 +45,12 @@ impl Args {
             _ => Start::Now,
         }
     }
-
-    fn query(self) -> Result<Query, Failure> {
-        let mut query = self.stream.map_or_else(Query::new, Query::stream);
-        query = query.event_types(self.types)?.tags(self.tags)?.stream_prefixes(self.prefixes)?;
-        if let Some(aggregate_type) = self.aggregate_type {
-            query = query.aggregate_type(aggregate_type)?;
-        }
-        if let Some(actor) = self.actor {
-            query = query.actor(actor)?;
-        }
-        query.json = self.values;
-        Ok(query)
-    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (start, limit) = (args.start(), args.limit.unwrap_or(u64::MAX));
     let (until_now, checkpoints) = (args.until_now, args.checkpoints);
-    let query = args.query()?;
+    let query = args.filters.query()?;
     let store = context.store().await?;
     let mut subscription = store.subscribe(start, query).await?;
     let mut printed = 0;

@@ -145,6 +145,10 @@ impl Durable {
         self
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Opens the subscription, and creates it where there is none of the name. Waits while another process holds the lease.
     ///
     /// Cancel-safe.
@@ -260,6 +264,14 @@ impl DurableSubscription {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Makes sure that no other process has taken over.
+    ///
+    /// # Errors
+    /// [`Error::LeaseLost`], and what the backend answers where that can't be found out.
+    pub(crate) async fn check(&self) -> Result<()> {
+        self.lease.check().await
     }
 
     /// Returns the next event, waiting until there is one. Meanwhile the checkpoint is saved when it is time.
