@@ -96,6 +96,8 @@ async fn nats(args: Args, context: &Context) -> Result<(), Failure> {
         nats = nats.subject(subject)?;
     }
     if let Some(creds) = &args.creds {
+        let unread = |error| Failure::usage(format!("can't read {}: {error}", creds.display()));
+        std::fs::File::open(creds).map_err(unread)?;
         nats = nats.creds(creds);
     }
     relay(args, context, nats).await

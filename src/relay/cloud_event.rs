@@ -115,6 +115,12 @@ mod tests {
     use super::super::tests::event;
     use super::*;
 
+    /// The object of an event whose data every reader understands.
+    fn object(format: &Format) -> Value {
+        let event = RecordedEvent { payload: Payload::Json(Json::parse("1").unwrap()), ..event() };
+        serde_json::from_str(&format.json(&event).unwrap()).unwrap()
+    }
+
     fn format() -> Format {
         Format { topic: "my orders".to_owned(), lanes: false, source: None, schema: None }
     }
@@ -150,7 +156,7 @@ mod tests {
     #[test]
     fn an_id_that_two_lanes_have_makes_two_events() {
         let format = Format { lanes: true, source: Some("https://example.org/orders/".to_owned()), ..format() };
-        let value: Value = serde_json::from_str(&format.json(&event()).unwrap()).unwrap();
+        let value = object(&format);
         assert_eq!(value["source"], "https://example.org/orders/4");
         assert_eq!(value["lane"], "4");
         assert_eq!(format.key(&event()), "0198c0de-0000-7000-8000-000000000001/4");
@@ -160,17 +166,13 @@ mod tests {
     fn the_schema_of_the_data_is_named_by_a_template() {
         let schema = Template::parse("schema", "https://example.org/{event_type}/{event_version}").unwrap();
         let format = Format { schema: Some(schema), ..format() };
-        let value: Value = serde_json::from_str(&format.json(&event()).unwrap()).unwrap();
+        let value = object(&format);
         assert_eq!(value["dataschema"], json!("https://example.org/OrderPlaced/1"));
     }
 
     #[test]
     fn names_of_attributes_are_what_cloud_events_allow() {
-        let mut event = event();
-        event.lane = crate::position::LaneId::new(i64::MAX);
-        let format = Format { lanes: true, ..format() };
-        let event = format.json(&event).unwrap().replace("1e400", "1").replace(r"\ud800", "");
-        let value: Value = serde_json::from_str(&event).unwrap();
+        let value = object(&Format { lanes: true, ..format() });
         for (name, value) in value.as_object().unwrap().iter().filter(|(name, _)| *name != "data") {
             assert!(name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()), "{name}");
             let fits = value.is_string() || value.as_i64().is_some_and(|number| i32::try_from(number).is_ok());

@@ -53,7 +53,9 @@ impl Webhook {
             .connect_timeout(CONNECTING)
             .user_agent(concat!("annals/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Error::backend("webhook", "set up", crate::error::ErrorClass::Fatal, error.without_url()))?;
+            .map_err(|error| {
+                Error::backend("webhook", "set up", crate::error::ErrorClass::Fatal, error.without_url())
+            })?;
         Ok(Self { client, url, secrets: None, timeout: TIMEOUT })
     }
 

@@ -33,4 +33,6 @@ mod migrations;
 #[cfg(feature = "sqlite")]
 mod model;
 #[cfg(feature = "sqlite")]
+mod relay;
+#[cfg(feature = "sqlite")]
 mod saboteurs;

@@ -37,3 +37,19 @@ pub fn server(engine: &str) -> Option<String> {
     }
     url
 }
+
+/// Returns the program nats-server: that of `NATS_SERVER`, or where a system keeps it. Without one the test is skipped,
+/// aloud; where `ANNALS_REQUIRE` lists nats, it fails.
+#[cfg(all(feature = "sqlite", feature = "nats"))]
+pub fn nats_server() -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&folders).chain(["/usr/sbin".into(), "/usr/local/bin".into()]);
+    let mut places = std::env::var_os("NATS_SERVER").map(PathBuf::from).into_iter();
+    let server = places.next().or_else(|| folders.map(|folder| folder.join("nats-server")).find(|path| path.exists()));
+    if server.is_none() {
+        let required = std::env::var("ANNALS_REQUIRE").unwrap_or_default();
+        assert!(!required.split(',').any(|word| word == "nats"), "nats-server is not installed, and nats is required");
+        eprintln!("SKIPPED: nats-server is not installed");
+    }
+    server
+}

@@ -5,6 +5,7 @@ mod input;
 mod process;
 mod subscribe;
 mod subscriptions;
+mod relay;
 mod verbs;
 
 use std::ffi::OsStr;
