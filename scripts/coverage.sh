@@ -16,10 +16,12 @@ if ! compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata" >/dev
   fi
 fi
 
+[[ -n ${NATS_SERVER:-} ]] || exec bash scripts/with-nats.sh bash scripts/coverage.sh "$@"
+
 command=(cargo llvm-cov)
 ! cargo nextest --version >/dev/null 2>&1 || command+=(nextest)
 command+=(--all-features --fail-under-lines 85 "$@")
-export ANNALS_REQUIRE=sqlite,postgres
+export ANNALS_REQUIRE=sqlite,postgres,nats
 if [[ -n ${ANNALS_TEST_POSTGRES:-} ]]; then
   exec "${command[@]}"
 fi

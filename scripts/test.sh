@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# Runs every test: on SQLite, on Postgres, and on SQL Server where there is one.
+# Runs every test: on SQLite, on Postgres, on SQL Server where there is one, and with NATS.
 #
 #   bash scripts/test.sh [arguments of the test runner, such as a part of a test's name]
 #
 # ANNALS_TEST_POSTGRES   the URL of a Postgres server whose user may create databases; without it, a private server
 #                        is started for the tests and removed after them
+# NATS_SERVER            the program nats-server, which the tests start; without it, the one that is installed, and
+#                        where there is none, it is installed
 # ANNALS_TEST_MSSQL      the URL of a SQL Server; without it, SQL Server is not tested, which is said loudly
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 command -v cargo >/dev/null || { echo "error: cargo is not installed: see https://rustup.rs" >&2 && exit 1; }
 [[ -n ${ANNALS_TEST_POSTGRES:-} ]] || exec bash scripts/with-postgres.sh bash scripts/test.sh "$@"
+[[ -n ${NATS_SERVER:-} ]] || exec bash scripts/with-nats.sh bash scripts/test.sh "$@"
 
-# A database that is required and absent fails its tests, where it would be skipped otherwise.
-export ANNALS_REQUIRE=sqlite,postgres
+# What is required and absent fails its tests, which would be skipped otherwise.
+export ANNALS_REQUIRE=sqlite,postgres,nats
 if [[ -n ${ANNALS_TEST_MSSQL:-} ]]; then
   ANNALS_REQUIRE+=,mssql
   mssql="==> SQL Server is tested on the server that ANNALS_TEST_MSSQL names"

@@ -112,4 +112,7 @@ mod documents {
     #[cfg(feature = "testing")]
     #[doc = include_str!("../docs/aggregates.md")]
     struct Aggregates;
+    #[cfg(feature = "nats")]
+    #[doc = include_str!("../docs/relay.md")]
+    struct Relay;
 }

@@ -13,9 +13,9 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::FutureExt;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::publisher::{Message, Publisher, Unconfirmed};
@@ -28,6 +28,7 @@ const SUBJECT: &str = "annals.{topic}.{aggregate_type}";
 const IN_FLIGHT: usize = 256;
 /// How long a confirmation may take.
 const CONFIRMATION: Duration = Duration::from_secs(5);
+const NOT_CONFIRMED: &str = "no confirmation in time";
 /// How long connecting may take.
 const CONNECTING: Duration = Duration::from_secs(5);
 /// The media type of the messages.
@@ -72,6 +73,8 @@ impl std::fmt::Debug for Login {
 struct Connection {
     context: Context,
     broken: watch::Receiver<bool>,
+    /// Whether every message was answered so far. What was not may still be in it, and must not come later.
+    answered: bool,
 }
 
 /// What is on its way: its place in the batch, its stream, its confirmation.
@@ -166,7 +169,7 @@ impl Nats {
             _ => Unconfirmed::retry(0, format!("can't connect: {}", chain(&error))),
         })?;
         let context = ContextBuilder::new().timeout(CONFIRMATION).max_ack_inflight(2 * IN_FLIGHT).build(client);
-        Ok(Connection { context, broken })
+        Ok(Connection { context, broken, answered: true })
     }
 
     /// Sends what is not confirmed yet; returns the place and the trouble of the first message that fails.
@@ -198,29 +201,38 @@ impl Nats {
             }
             streams.insert(stream);
         }
+        // After a failure, what else is confirmed is worth knowing, but not worth waiting long.
+        let mut patience = failure.as_ref().map(|_| Instant::now() + CONFIRMATION);
         for sent in waiting {
-            // After a failure that lies before it, only what is confirmed already is worth knowing.
-            let index = sent.index;
-            let is_known = failure.as_ref().is_some_and(|(first, _)| *first < index);
-            let confirmed = self.confirm(connection, messages, sent);
-            let confirmed = if is_known { confirmed.now_or_never() } else { Some(confirmed.await) };
-            if let Some(Err(other)) = confirmed
-                && failure.as_ref().is_none_or(|(first, _)| other.0 < *first)
-            {
-                failure = Some(other);
+            let (index, confirming) = (sent.index, self.confirm(connection, messages, sent));
+            let confirmed = match patience {
+                Some(end) => match timeout_at(end, confirming).await {
+                    Ok(confirmed) => confirmed,
+                    Err(_) => Err((index, Unconfirmed::retry(0, NOT_CONFIRMED))),
+                },
+                None => confirming.await,
+            };
+            if let Err(other) = confirmed {
+                patience.get_or_insert_with(|| Instant::now() + CONFIRMATION);
+                if failure.as_ref().is_none_or(|(first, _)| index < *first) {
+                    failure = Some(other);
+                }
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    async fn start(&self, connection: &Connection, message: &Message) -> Result<PublishAckFuture, Unconfirmed> {
+    async fn start(&self, connection: &mut Connection, message: &Message) -> Result<PublishAckFuture, Unconfirmed> {
         let subject = self.subject.fill(message.topic(), message.event());
         let publish = PublishMessage::build()
             .payload(Bytes::copy_from_slice(message.body().as_bytes()))
             .header("Content-Type", CONTENT_TYPE)
             .message_id(message.key());
         let context = &connection.context;
-        context.send_publish(subject.clone(), publish).await.map_err(|error| trouble(&subject, &error))
+        context.send_publish(subject.clone(), publish).await.map_err(|error| {
+            connection.answered &= is_answer(&error);
+            trouble(&subject, &error)
+        })
     }
 
     async fn confirm(
@@ -230,11 +242,13 @@ impl Nats {
         sent: Sent<'_>,
     ) -> Result<(), (usize, Unconfirmed)> {
         let message = &messages[sent.index];
+        let answered = std::mem::replace(&mut connection.answered, false);
         let outcome = tokio::select! {
             biased;
-            outcome = sent.confirmation.into_future() => outcome.map_err(|error| {
-                trouble(&self.subject.fill(message.topic(), message.event()), &error)
-            }),
+            outcome = sent.confirmation.into_future() => {
+                connection.answered = answered && outcome.as_ref().err().is_none_or(is_answer);
+                outcome.map_err(|error| trouble(&self.subject.fill(message.topic(), message.event()), &error))
+            }
             _ = connection.broken.wait_for(|broken| *broken) => Err(Unconfirmed::retry(0, "the connection broke")),
         };
         outcome.map_err(|trouble| (sent.index, trouble))?;
@@ -269,15 +283,16 @@ impl Publisher for Nats {
     }
 
     async fn publish(&mut self, messages: &[Message]) -> Result<(), Unconfirmed> {
-        let usable = self.connection.take().filter(|connection| !*connection.broken.borrow());
-        let mut connection = match usable {
+        let usable = |connection: &Connection| connection.answered && !*connection.broken.borrow();
+        let mut connection = match self.connection.take().filter(usable) {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        match self.send(&mut connection, messages).await {
+        let sent = self.send(&mut connection, messages).await;
+        self.connection = Some(connection).filter(usable);
+        match sent {
             Ok(()) => {
                 self.ahead.clear();
-                self.connection = Some(connection);
                 Ok(())
             }
             Err((first, unconfirmed)) => {
@@ -290,6 +305,13 @@ impl Publisher for Nats {
 
 fn wrong(reason: &str) -> Error {
     Error::invalid("url of nats", reason)
+}
+
+/// Whether an error is what the server, or the client in its place, says about a message, so that nothing is on its way.
+fn is_answer(error: &PublishError) -> bool {
+    let source = std::error::Error::source(error);
+    let answered = source.is_some_and(<dyn std::error::Error>::is::<async_nats::jetstream::Error>);
+    answered || matches!(error.kind(), PublishErrorKind::StreamNotFound | PublishErrorKind::MaxPayloadExceeded)
 }
 
 /// Says what can be done about a message that was not confirmed.

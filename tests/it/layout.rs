@@ -48,6 +48,8 @@ fn only_an_engine_names_its_driver() {
         ("tiberius::", &["src/backend/mssql/"]),
         ("deadpool::", &["src/backend/mssql/"]),
         ("sea_query::", &["src/schema/render/"]),
+        ("async_nats::", &["src/relay/nats.rs"]),
+        ("reqwest::", &["src/relay/webhook.rs"]),
     ] {
         assert_eq!(sources_with(&[driver], allowed), [""; 0], "{driver}");
     }

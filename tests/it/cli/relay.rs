@@ -94,14 +94,17 @@ fn a_pipe_that_closes_ends_the_relay_quietly_and_the_rest_comes_the_next_time() 
     let annals = Annals::new();
     fill(&annals, 3_000);
     let mut child = annals.command(STDOUT).spawn().unwrap();
-    let mut first = String::new();
-    BufReader::with_capacity(1, child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    for _ in 0..200 {
+        lines.next().unwrap().unwrap();
+    }
+    drop(lines);
     let run = ended(child);
     assert_eq!(run.code, 0, "{run:?}");
     assert!(!run.err.contains("error"), "{run:?}");
     let rest = caught_up(&annals);
     let positions: Vec<usize> = rest.iter().map(|event| event["position"].as_str().unwrap().parse().unwrap()).collect();
-    assert!((2..2_500).contains(&positions[0]), "it goes on at {}", positions[0]);
+    assert!((100..2_500).contains(&positions[0]), "it goes on at {}", positions[0]);
     assert_eq!(positions, (positions[0]..=3_000).collect::<Vec<_>>());
 }
 

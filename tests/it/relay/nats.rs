@@ -9,7 +9,7 @@ use annals::relay::{Change, End, Nats, OnRefusal, Relay, Relayed};
 use annals::{Expected, NewEvent, Position, Query, Store, Stream};
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use futures::StreamExt;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::nats_server::{NatsServer, cutting_proxy};
 use super::{DEADLINE, database, until, write};
@@ -118,10 +118,10 @@ async fn what_is_refused_for_a_while_is_not_overtaken_and_what_is_confirmed_is_n
     let client = server.client().await;
     let mut messages = client.subscribe("annals.>").await.unwrap();
     client.flush().await.unwrap();
-    let taking = tokio::spawn(async move {
+    let (told, taken) = watch::channel(Vec::new());
+    tokio::spawn(async move {
         let (mut taken, mut seen) = (Vec::new(), 0);
-        while taken.len() < 200 {
-            let message = messages.next().await.unwrap();
+        while let Some(message) = messages.next().await {
             seen += 1;
             let answer = if seen % 7 == 3 {
                 r#"{"error":{"code":503,"err_code":10077,"description":"no space for now"}}"#
@@ -129,18 +129,19 @@ async fn what_is_refused_for_a_while_is_not_overtaken_and_what_is_confirmed_is_n
                 let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
                 let text = |name: &str| body[name].as_str().unwrap().to_owned();
                 taken.push((text("subject"), text("aggregateversion").parse::<i64>().unwrap()));
+                told.send_replace(taken.clone());
                 r#"{"stream":"EVENTS","seq":1}"#
             };
             client.publish(message.reply.unwrap(), answer.into()).await.unwrap();
         }
-        client.flush().await.unwrap();
-        taken
     });
     write(&store, 1, 200).await;
     let relayed = catch_up(relay(&store, "refused", Nats::new(&server.url()).unwrap())).await.unwrap();
     assert_eq!(relayed.published, 200);
     let mut versions: BTreeMap<String, i64> = BTreeMap::new();
-    for (stream, version) in tokio::time::timeout(DEADLINE, taking).await.unwrap().unwrap() {
+    let taken = taken.borrow().clone();
+    assert_eq!(taken.len(), 200);
+    for (stream, version) in taken {
         let last = versions.entry(stream).or_default();
         *last += 1;
         assert_eq!(version, *last);
