@@ -16,14 +16,23 @@ use crate::relay::{Change, End, Lines, OnRefusal, Publisher, Relay, Relayed};
 use crate::store::Store;
 use crate::subscription::{Durable, Start};
 
+/// What `--help` says of `--subject`, whose places are no links.
+const SUBJECT: &str =
+    "The subject of NATS, with places in braces; annals.{topic}.{aggregate_type} without this, see docs/relay.md";
+
 /// The arguments of `annals relay`. It runs until Ctrl-C, and goes on where it stood the next time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The name under which the database keeps how far the relay is.
     #[arg(long)]
     name: String,
-    /// Where to: nats://HOST:PORT, https://HOST/PATH, or stdout.
-    #[arg(long, value_name = "URL", env = "ANNALS_RELAY_TO", hide_env_values = true)]
+    #[arg(
+        long,
+        help = "Where to: nats://HOST:PORT, https://HOST/PATH, or stdout",
+        value_name = "URL",
+        env = "ANNALS_RELAY_TO",
+        hide_env_values = true
+    )]
     to: String,
     /// A new relay begins with what comes; without this and the like, with the first event.
     #[arg(long, group = "start")]
@@ -36,23 +45,20 @@ pub(crate) struct Args {
     from: Option<DateTime<Utc>>,
     #[command(flatten)]
     filters: Filters,
-    /// The subject of NATS, with places such as {aggregate_type}; annals.{topic}.{aggregate_type} without this.
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", help = SUBJECT)]
     subject: Option<String>,
     /// A file of credentials for NATS.
     #[arg(long, value_name = "FILE")]
     creds: Option<PathBuf>,
-    /// The environment variable that holds the secret which signs webhooks: whsec_ and base64.
+    /// The environment variable that holds the secret which signs webhooks.
     #[arg(long, value_name = "VARIABLE")]
     secret_env: Option<String>,
     /// How long a request to a webhook may take; 20 without this.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     timeout: Option<u64>,
-    /// The source of the CloudEvents; /annals/TOPIC without this.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", help = "The source of the CloudEvents; /annals/TOPIC without this")]
     source: Option<String>,
-    /// The dataschema of the CloudEvents, with places such as {event_type}.
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", help = "The dataschema of the CloudEvents, with places such as {event_type}")]
     schema: Option<String>,
     /// What becomes of an event that the broker refuses for good.
     #[arg(long, value_enum, default_value = "stop")]

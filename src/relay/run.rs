@@ -59,7 +59,7 @@ pub(super) async fn run<P: Publisher>(relay: Relay<P>, stop: impl Future<Output 
         skipped: 0,
         relay,
     };
-    let end = run.to_the_end().await?;
+    let end = run.until_end().await?;
     Ok(Relayed { end, published: run.published, skipped: run.skipped })
 }
 
@@ -68,7 +68,7 @@ impl<P: Publisher, S: Future<Output = ()> + Send> Run<P, S> {
         (self.relay.watcher)(change);
     }
 
-    async fn to_the_end(&mut self) -> Result<End> {
+    async fn until_end(&mut self) -> Result<End> {
         loop {
             let Some(mut subscription) = self.open().await? else { return Ok(End::Stopped) };
             self.tell(Change::Started);

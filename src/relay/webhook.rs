@@ -23,7 +23,7 @@ const ANSWER: usize = 8 * 1024;
 /// How many characters of a refusal are shown.
 const SHOWN: usize = 200;
 /// The longest pause that a receiver can ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
 /// Publishes to an HTTP endpoint, one event a request and one request at a time.
 ///

@@ -16,7 +16,7 @@ use annals::{Expected, NewEvent, Store, Stream};
 use serde_json::json;
 
 /// How long anything may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A SQLite file, and a store of it.
 async fn database() -> (FreshDatabase, Store) {

@@ -34,7 +34,7 @@ impl Request {
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         let header = self.headers.iter().find(|(known, _)| known == name);
-        header.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("no {name} in {self:?}"))
+        header.map_or_else(|| panic!("no {name} in {self:?}"), |(_, value)| value.as_str())
     }
 
     /// Returns the position of the event that it carries.
