@@ -81,9 +81,6 @@ impl Dialect {
     /// Returns the expression for a time that is a parameter's milliseconds after that of the database's clock, and the same
     /// in all rows of a statement.
     pub(crate) const fn later(self) -> &'static str {
-    /// Returns the expression for a time that is a parameter's milliseconds after that of the database's clock.
-    #[expect(clippy::wrong_self_convention, reason = "it is a time from now on, and makes nothing from a value")]
-    pub(crate) const fn from_now(self) -> &'static str {
         match self {
             Self::Sqlite => "(SELECT annals_now() + 1000 * ?)",
             Self::Postgres => "statement_timestamp() + ? * interval '1 millisecond'",

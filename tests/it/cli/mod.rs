@@ -3,9 +3,9 @@
 mod import;
 mod input;
 mod process;
+mod relay;
 mod subscribe;
 mod subscriptions;
-mod relay;
 mod verbs;
 
 use std::ffi::OsStr;

@@ -13,7 +13,7 @@ mod durability;
 mod line;
 mod log;
 mod process;
-mod server;
+pub mod server;
 mod wish;
 
 use cycles::{CHILD, CHILDREN_BOTH, Cycles, KILL, KILL_ALL, KILL_TWO, Kind, QUIT, QUIT_ALL, QUIT_TWO};
@@ -25,7 +25,7 @@ const CYCLES: usize = 5;
 const PATIENCE: usize = 20;
 
 /// Returns a number from 0 to below another.
-fn random(below: usize) -> usize {
+pub fn random(below: usize) -> usize {
     usize::try_from(Uuid::new_v4().as_u128() % below as u128).unwrap()
 }
 
