@@ -196,6 +196,29 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A projection answered with an error. What it wrote since its checkpoint, and the checkpoint, were rolled back.
+    #[error("projection {name:?} could not {step}, at position {position} of lane {lane}")]
+    Projection {
+        /// The name of the projection's subscription, such as `balances@2`.
+        name: String,
+        /// What it was asked to do: `apply` an event, `create` or `clear` its tables, or `activate` its version.
+        step: &'static str,
+        /// The event's lane; 0 where it was about none.
+        lane: i64,
+        /// The event's position; 0 where it was about none.
+        position: Position,
+        /// What the projection answered.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A newer version of the projection has taken over; this one is no longer kept up.
+    #[error("projection {name:?} was replaced by its version {active}, which has taken over: end this one")]
+    ProjectionSuperseded {
+        /// The name of the projection's subscription, such as `balances@1`.
+        name: String,
+        /// The version that is active.
+        active: u32,
+    },
     /// The replica that is read has not yet come to where the reader stands. Try again later, or read from the primary.
     #[error(
         "the replica is at position {head} of lane {lane}, and the reader stands at {position}: wait, or read from the primary"
@@ -335,12 +358,14 @@ impl Error {
     /// Returns whether the same request may succeed later, unchanged.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Overloaded { .. }
-                | Self::Behind { .. }
-                | Self::Backend { class: ErrorClass::Retry | ErrorClass::Reconnect, .. }
-        )
+            | Self::Behind { .. }
+            | Self::Backend { class: ErrorClass::Retry | ErrorClass::Reconnect, .. } => true,
+            // What the database answered to a projection is the database's answer still.
+            Self::Projection { source, .. } => source.downcast_ref::<Self>().is_some_and(Self::is_retryable),
+            _ => false,
+        }
     }
 
     /// Returns the message with those of its sources, separated by colons: one line for a person.

@@ -32,6 +32,8 @@ mod event;
 mod json;
 mod name;
 mod position;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod projection;
 mod read;
 mod snapshot;
 mod stream;
@@ -84,6 +86,11 @@ pub use json::Json;
 pub use metrics::WriterMetrics;
 pub use name::check as check_name;
 pub use position::{LaneId, Position, Version};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use projection::{
+    InlineProjections, Projection, ProjectionInfo, ProjectionProgress, ProjectionResult, ProjectionState, Projector,
+    projection_subscription,
+};
 pub use read::{Direction, Document, JsonFilter, Page, Query, StreamFilter, StreamRange, TypeStatistics};
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 pub use sql::{Dialect, FromValue, Row, Value};
@@ -115,4 +122,6 @@ mod documents {
     #[cfg(feature = "nats")]
     #[doc = include_str!("../docs/relay.md")]
     struct Relay;
+    #[doc = include_str!("../docs/projections.md")]
+    struct Projections;
 }

@@ -2,7 +2,7 @@
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod incarnation;
-mod reading;
+pub(crate) mod reading;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -27,6 +27,8 @@ mod import;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod index;
 mod migrate;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod projections;
 mod query;
 mod read;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -104,6 +106,9 @@ enum Verb {
     /// Publish events to a broker, in order, at least once.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
     Relay(relay::Args),
+    /// List projections: how far each version is, and which one is read.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Projections(projections::Args),
     /// List streams.
     Streams(streams::Args),
     /// Show, delete, undelete or reuse a stream; its metadata.
@@ -258,8 +263,10 @@ impl Verb {
     /// Returns whether it may store something.
     const fn writes(&self) -> bool {
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-        if let Self::Subscriptions(args) = self {
-            return args.writes();
+        match self {
+            Self::Subscriptions(args) => return args.writes(),
+            Self::Projections(_) => return false,
+            _ => {}
         }
         !matches!(
             self,
@@ -302,6 +309,8 @@ async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Fai
         Verb::Subscriptions(args) => subscriptions::run(args, &context).await,
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Relay(args) => relay::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Projections(args) => projections::run(args, &context).await,
         Verb::Streams(args) => streams::run(args, &context).await,
         Verb::Stream(args) => stream::run(args, &context).await,
         Verb::Snapshot(args) => snapshot::run(args, &context).await,

@@ -34,7 +34,11 @@ mod follow;
 mod group;
 mod idempotency;
 mod immutability;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod inline;
 mod json_filter;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod ledger;
 mod limits;
 mod lives;
 mod members;
@@ -44,10 +48,14 @@ mod order;
 mod overview;
 mod paging;
 mod process;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod projection;
 mod queue;
 mod races;
 mod raw;
 mod read;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod rebuild;
 mod reopen;
 mod routines;
 mod snapshot;
@@ -60,6 +68,8 @@ mod subscriptions;
 
 mod together;
 mod topic;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod transaction;
 
 pub use case::{Case, Failure, Need, Verdict};
 pub use harness::{Database, Fixture, Harness, UrlHarness, with_options};
@@ -104,6 +114,14 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("durable", durable::CASES),
     ("group", group::CASES),
     ("dead_letter", dead_letter::CASES),
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    ("transaction", transaction::CASES),
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    ("projection", projection::CASES),
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    ("rebuild", rebuild::CASES),
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    ("inline", inline::CASES),
     ("reopen", reopen::CASES),
     ("aggregate", aggregate::CASES),
     ("aggregate_state", aggregate_state::CASES),

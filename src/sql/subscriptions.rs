@@ -51,8 +51,17 @@ impl FromRow for SubscriptionRow {
     }
 }
 
-/// The subscriptions of a topic, or one of them, by name and lane.
-pub(crate) fn list(dialect: Dialect, topic: &str, name: Option<&str>) -> Statement {
+/// Which subscriptions are listed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Names<'a> {
+    All,
+    One(&'a str),
+    /// Those whose names are this one, an `@` and more.
+    VersionsOf(&'a str),
+}
+
+/// The subscriptions of a topic, or some of them, by name and lane.
+pub(crate) fn list(dialect: Dialect, topic: &str, names: Names<'_>) -> Statement {
     let mut sql = Sql::new(dialect, "read subscriptions");
     sql.push(
         "SELECT s.name, s.lane_id, s.position, s.event_id, s.filter, s.filter_hash, s.lease_owner, s.lease_until, \
@@ -61,8 +70,15 @@ pub(crate) fn list(dialect: Dialect, topic: &str, name: Option<&str>) -> Stateme
     sql.push(dialect.now());
     sql.push(" FROM {s}subscriptions s JOIN {s}lanes l ON l.lane_id = s.lane_id")
         .add(" WHERE l.topic = ?", [topic.into()]);
-    if let Some(name) = name {
-        sql.add(" AND s.name = ?", [name.into()]);
+    match names {
+        Names::All => {}
+        Names::One(name) => {
+            sql.add(" AND s.name = ?", [name.into()]);
+        }
+        Names::VersionsOf(name) => {
+            // Names are compared byte for byte, and an A follows the @.
+            sql.add(" AND s.name >= ? AND s.name < ?", [format!("{name}@").into(), format!("{name}A").into()]);
+        }
     }
     sql.push(" ORDER BY s.name, l.partition");
     sql.done()
@@ -154,6 +170,80 @@ pub(crate) fn save(dialect: Dialect, name: &str, owner: &str, (lane, position): 
         " WHERE name = ? AND lane_id = ? AND lease_owner = ? AND position <= ?",
         [name.into(), lane.get().into(), owner.into(), position.get().into()],
     );
+    sql.done()
+}
+
+/// Locks the row of a subscription in a lane until the transaction ends.
+pub(crate) fn lock(dialect: Dialect, name: &str, lane: LaneId) -> Statement {
+    let mut sql = Sql::new(dialect, "lock a checkpoint");
+    sql.add(
+        "UPDATE {s}subscriptions SET position = position WHERE name = ? AND lane_id = ?",
+        [name.into(), lane.get().into()],
+    );
+    sql.done()
+}
+
+/// Moves the checkpoint of a lane from where it is known to stand to another place; with an owner of the lease, if that
+/// one still holds it.
+pub(crate) fn shift(
+    dialect: Dialect,
+    name: &str,
+    owner: Option<&str>,
+    lane: LaneId,
+    (from, to): (Position, Position),
+) -> Statement {
+    let mut sql = Sql::new(dialect, "move a checkpoint");
+    sql.add("UPDATE {s}subscriptions SET position = ?, event_id = ", [to.get().into()]);
+    event_at(&mut sql, "event_id", lane, to).push(", aggregate_version = ");
+    event_at(&mut sql, "aggregate_version", lane, to).push(", updated_at = ").push(dialect.now());
+    sql.add(" WHERE name = ? AND lane_id = ? AND position = ?", [name.into(), lane.get().into(), from.get().into()]);
+    if let Some(owner) = owner {
+        sql.add(" AND lease_owner = ?", [owner.into()]);
+    }
+    sql.done()
+}
+
+/// Where a subscription stands in a lane, and what is noted about it.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub position: Position,
+    pub metadata: Option<Json>,
+    pub lease_owner: Option<String>,
+}
+
+impl FromRow for Standing {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        Ok(Self {
+            position: Position::new(required(row.i64(0)?)?),
+            metadata: row.json(1)?.map(Json::trusted),
+            lease_owner: row.text(2)?,
+        })
+    }
+}
+
+/// Reads the row of a subscription in a lane, and no other, which another transaction may have locked.
+pub(crate) fn standing(dialect: Dialect, name: &str, lane: LaneId) -> Statement {
+    let mut sql = Sql::new(dialect, "read a checkpoint");
+    sql.add(
+        "SELECT position, metadata, lease_owner FROM {s}subscriptions WHERE name = ? AND lane_id = ?",
+        [name.into(), lane.get().into()],
+    );
+    sql.done()
+}
+
+/// Notes something about a subscription, in its row of a lane.
+pub(crate) fn note(dialect: Dialect, name: &str, lane: LaneId, metadata: &Json) -> Statement {
+    let mut sql = Sql::new(dialect, "note what a subscription is");
+    sql.add("UPDATE {s}subscriptions SET metadata = ?", [metadata.clone().into()]);
+    sql.add(" WHERE name = ? AND lane_id = ?", [name.into(), lane.get().into()]);
+    sql.done()
+}
+
+/// Takes the lease from whoever runs a subscription, in its row of a lane.
+pub(crate) fn revoke_lease(dialect: Dialect, name: &str, lane: LaneId) -> Statement {
+    let mut sql = Sql::new(dialect, "revoke a lease");
+    sql.push("UPDATE {s}subscriptions SET lease_owner = NULL, lease_until = NULL");
+    sql.add(" WHERE name = ? AND lane_id = ?", [name.into(), lane.get().into()]);
     sql.done()
 }
 

@@ -375,7 +375,7 @@ fn check_rows(rows: usize) -> Result<()> {
 
 /// Checks that an unfiltered page has no holes: not between its events, not before the first, and, where it is the last
 /// page, not behind the last.
-fn check_contiguous(lane: LaneId, query: &Query, page: &Page) -> Result<()> {
+pub(crate) fn check_contiguous(lane: LaneId, query: &Query, page: &Page) -> Result<()> {
     let forward = query.direction == Direction::Forward;
     let step = if forward { 1 } else { -1 };
     let mut expected = match (forward, query.after) {

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::group::share;
-use super::lease::{LEASES, Lease};
+use super::lease::{self, Lease};
 use super::{Mark, Start, Subscription, filter};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::name;
 use crate::position::{LaneId, Position};
+use crate::projection::Marker;
 use crate::read::Query;
 use crate::sql::groups;
-use crate::sql::subscriptions::{self, NewRow, SubscriptionRow};
+use crate::sql::subscriptions::{self, Names, NewRow, SubscriptionRow};
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 /// How long a lease holds unless it is renewed.
 const LEASE: Duration = Duration::from_secs(10);
@@ -177,28 +179,21 @@ impl Durable {
     pub(super) async fn create(&self, shares: Option<u16>) -> Result<()> {
         name::check("subscription", self.name.as_str())?;
         super::check(&self.query)?;
-        if !LEASES.contains(&self.lease) {
-            let (least, most) = (LEASES.start(), LEASES.end());
-            return Err(Error::invalid("lease", format!("{:?} is not from {least:?} to {most:?}", self.lease)));
-        }
-        let filter = filter::readable(&self.query);
-        let hash = filter.as_deref().map(filter::fingerprint);
+        lease::check(self.lease)?;
         let mut rows = self.rows().await?;
         if rows.is_empty() {
-            let created = self.insert(filter.as_deref(), hash, shares).await;
+            let created = self.insert(shares).await;
             rows = self.rows().await?;
             match created {
                 Err(error) if rows.is_empty() || !error.is_conflict() => return Err(error),
                 _ => {}
             }
         }
-        if rows.len() != self.store.inner.topic.lanes.len() {
-            let reason = format!("{:?} has no row in some lane: delete it, and create it anew", self.name);
+        if Marker::of(&rows).is_some() {
+            let reason = format!("{:?} is a projection, whose checkpoint is saved with what it writes", self.name);
             return Err(Error::invalid("subscription", reason));
         }
-        if rows.iter().any(|row| row.filter_hash != hash) {
-            return Err(Error::FilterChanged { name: self.name.clone() });
-        }
+        check_rows(&self.store, &self.name, &self.query, &rows)?;
         let is_group = !share::rows(&self.store, Some(&self.name)).await?.is_empty();
         if is_group != shares.is_some() {
             let kind = if is_group { "the members of a group" } else { "one process at a time, and not a group" };
@@ -207,14 +202,12 @@ impl Durable {
         Ok(())
     }
 
-    async fn insert(&self, filter: Option<&str>, filter_hash: Option<[u8; 32]>, shares: Option<u16>) -> Result<()> {
+    async fn insert(&self, shares: Option<u16>) -> Result<()> {
         let (lanes, dialect) = (&self.store.inner.topic.lanes, self.store.dialect()?);
         let marks = self.store.marks(self.start.clone(), &mut self.query.clone()).await?;
-        let aggregate_id = self.query.stream.as_ref().map(|range| range.aggregate_id.as_str());
         let mut transaction = self.store.begin().await?;
-        for (Mark { position, .. }, lane) in marks.into_iter().zip(lanes) {
-            let row = NewRow { name: &self.name, lane: *lane, aggregate_id, position, filter, filter_hash };
-            transaction.write(subscriptions::insert(dialect, &row)).await?;
+        insert_rows(&self.store, &mut transaction, &self.name, &self.query, &marks).await?;
+        for lane in lanes {
             for share in 0..shares.map_or(0, |shares| share::per_lane(shares, lanes.len())) {
                 transaction.write(groups::insert_share(dialect, &self.name, *lane, share)).await?;
             }
@@ -255,8 +248,39 @@ impl Durable {
 }
 
 /// Reads the rows of a subscription, in the order of the lanes.
-pub(super) async fn rows(store: &Store, name: &str) -> Result<Vec<SubscriptionRow>> {
-    store.fetch(subscriptions::list(store.dialect()?, &store.inner.topic.name, Some(name))).await
+pub(crate) async fn rows(store: &Store, name: &str) -> Result<Vec<SubscriptionRow>> {
+    store.fetch(subscriptions::list(store.dialect()?, &store.inner.topic.name, Names::One(name))).await
+}
+
+/// Creates the rows of a subscription, one in each lane.
+pub(crate) async fn insert_rows(
+    store: &Store,
+    transaction: &mut Transaction,
+    name: &str,
+    query: &Query,
+    marks: &[Mark],
+) -> Result<()> {
+    let filter = filter::readable(query);
+    let (filter, filter_hash) = (filter.as_deref(), filter.as_deref().map(filter::fingerprint));
+    let aggregate_id = query.stream.as_ref().map(|range| range.aggregate_id.as_str());
+    for (Mark { position, .. }, lane) in marks.iter().zip(&store.inner.topic.lanes) {
+        let row = NewRow { name, lane: *lane, aggregate_id, position: *position, filter, filter_hash };
+        transaction.write(subscriptions::insert(store.dialect()?, &row)).await?;
+    }
+    Ok(())
+}
+
+/// Checks that the rows of a subscription are there, and of this query.
+pub(crate) fn check_rows(store: &Store, name: &str, query: &Query, rows: &[SubscriptionRow]) -> Result<()> {
+    if rows.len() != store.inner.topic.lanes.len() {
+        let reason = format!("{name:?} has no row in some lane: delete it, and create it anew");
+        return Err(Error::invalid("subscription", reason));
+    }
+    let hash = filter::readable(query).as_deref().map(filter::fingerprint);
+    if rows.iter().any(|row| row.filter_hash != hash) {
+        return Err(Error::FilterChanged { name: name.to_owned() });
+    }
+    Ok(())
 }
 
 impl DurableSubscription {

@@ -14,17 +14,26 @@ use tokio::sync::{Notify, oneshot};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::sql::subscriptions::{self, SubscriptionRow};
+use crate::sql::subscriptions::{self, Names, SubscriptionRow};
 use crate::store::Store;
 
 /// The shortest and the longest lease.
-pub(super) const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 /// The longest pause of one who waits for a lease.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Checks the time of a lease.
+pub(crate) fn check(time: Duration) -> Result<()> {
+    if LEASES.contains(&time) {
+        return Ok(());
+    }
+    let (least, most) = (LEASES.start(), LEASES.end());
+    Err(Error::invalid("lease", format!("{time:?} is not from {least:?} to {most:?}")))
+}
+
 /// A lease that is held, and renewed by a task of its own until it is dropped, which releases it.
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     held: Arc<Held>,
     /// Ends the task when it is dropped.
     _keeper: oneshot::Sender<()>,
@@ -32,7 +41,7 @@ pub(super) struct Lease {
 
 /// What the holder and the task that renews share.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(crate) struct Held {
     store: Store,
     name: String,
     owner: String,
@@ -44,12 +53,12 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn owner(&self) -> &str {
+    pub(crate) fn owner(&self) -> &str {
         &self.owner
     }
 
     /// Notes that somebody else holds the lease, and returns what to say.
-    pub(super) fn lose(&self) -> Error {
+    pub(crate) fn lose(&self) -> Error {
         self.lost.store(true, Ordering::Release);
         self.news.notify_waiters();
         Error::LeaseLost { name: self.name.clone() }
@@ -59,7 +68,8 @@ impl Held {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < self.time
     }
 
-    async fn renew(&self) -> Result<()> {
+    /// Renews the lease now.
+    pub(crate) async fn renew(&self) -> Result<()> {
         let sent = Instant::now();
         let topic = &self.store.inner.topic;
         let dialect = self.store.dialect()?;
@@ -87,16 +97,17 @@ fn milliseconds(time: Duration) -> i64 {
     time.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-/// Says who holds a lease that could not be taken.
-async fn holder(store: &Store, name: &str) -> Result<Error> {
-    let topic = &store.inner.topic.name;
-    let rows: Vec<SubscriptionRow> = store.fetch(subscriptions::list(store.dialect()?, topic, Some(name))).await?;
+/// Says who holds a lease that could not be taken; `None` where it was given back since.
+async fn holder(store: &Store, name: &str) -> Result<Option<Error>> {
+    let topic = &store.inner.topic;
+    let list = subscriptions::list(store.dialect()?, &topic.name, Names::One(name));
+    let rows: Vec<SubscriptionRow> = store.fetch(list).await?;
     let name = name.to_owned();
-    let Some(now) = rows.first().map(|row| row.now) else { return Ok(Error::SubscriptionNotFound { name }) };
+    if rows.len() < topic.lanes.len() {
+        return Ok(Some(Error::SubscriptionNotFound { name }));
+    }
     let holder = rows.into_iter().find_map(|row| Some((row.lease_owner?, row.lease_until?)));
-    // Meanwhile it may have been released.
-    let (owner, until) = holder.unwrap_or_else(|| ("a process that ends now".to_owned(), now));
-    Ok(Error::LeaseHeld { name, owner, until })
+    Ok(holder.map(|(owner, until)| Error::LeaseHeld { name, owner, until }))
 }
 
 /// Renews a lease until its holder is gone, and then releases it.
@@ -124,12 +135,12 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::LeaseHeld`].
-    pub(super) async fn take(store: &Store, name: &str, time: Duration) -> Result<Self> {
+    pub(crate) async fn take(store: &Store, name: &str, time: Duration) -> Result<Self> {
         Self::try_take(store, name, time, None).await
     }
 
     /// Waits until nobody else holds the lease, and takes it.
-    pub(super) async fn wait(store: &Store, name: &str, time: Duration) -> Result<Self> {
+    pub(crate) async fn wait(store: &Store, name: &str, time: Duration) -> Result<Self> {
         let mut seen: Option<(String, DateTime<Utc>, Instant)> = None;
         loop {
             let stale = seen.as_ref().filter(|(_, _, since)| since.elapsed() > time);
@@ -150,14 +161,19 @@ impl Lease {
 
     async fn try_take(store: &Store, name: &str, time: Duration, stale: Option<(&str, DateTime<Utc>)>) -> Result<Self> {
         let owner = Uuid::now_v7().to_string();
-        let (sent, dialect, topic) = (Instant::now(), store.dialect()?, &store.inner.topic);
-        let mut transaction = store.begin().await?;
-        let take = subscriptions::take_lease(dialect, &topic.name, name, &owner, milliseconds(time), stale);
-        if transaction.write(take).await? < topic.lanes.len() as u64 {
+        let (dialect, topic) = (store.dialect()?, &store.inner.topic);
+        let sent = loop {
+            let (sent, mut transaction) = (Instant::now(), store.begin().await?);
+            let take = subscriptions::take_lease(dialect, &topic.name, name, &owner, milliseconds(time), stale);
+            if transaction.write(take).await? == topic.lanes.len() as u64 {
+                transaction.commit().await?;
+                break sent;
+            }
             drop(transaction);
-            return Err(holder(store, name).await?);
-        }
-        transaction.commit().await?;
+            if let Some(error) = holder(store, name).await? {
+                return Err(error);
+            }
+        };
         let held = Arc::new(Held {
             store: store.clone(),
             name: name.to_owned(),
@@ -172,7 +188,7 @@ impl Lease {
         Ok(Self { held, _keeper: keeper })
     }
 
-    pub(super) fn held(&self) -> &Arc<Held> {
+    pub(crate) fn held(&self) -> &Arc<Held> {
         &self.held
     }
 
@@ -180,7 +196,7 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::LeaseLost`], and what the backend answers where that can't be found out.
-    pub(super) async fn check(&self) -> Result<()> {
+    pub(crate) async fn check(&self) -> Result<()> {
         if self.held.lost.load(Ordering::Acquire) {
             return Err(self.held.lose());
         }
@@ -188,7 +204,7 @@ impl Lease {
     }
 
     /// Returns once the lease is lost.
-    pub(super) async fn lost(&self) -> Error {
+    pub(crate) async fn lost(&self) -> Error {
         loop {
             let news = self.held.news.notified();
             if self.held.lost.load(Ordering::Acquire) {
@@ -199,7 +215,7 @@ impl Lease {
     }
 
     /// Releases the lease.
-    pub(super) async fn release(self) -> Result<()> {
+    pub(crate) async fn release(self) -> Result<()> {
         self.held.release().await
     }
 }

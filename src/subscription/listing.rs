@@ -13,7 +13,7 @@ use crate::json::Json;
 use crate::position::{LaneId, Position};
 use crate::sql::dead_letters::{self, LetterCount};
 use crate::sql::groups::{self, MemberRow, ShareRow};
-use crate::sql::subscriptions::{self, SubscriptionRow};
+use crate::sql::subscriptions::{self, Names, SubscriptionRow};
 use crate::store::Store;
 
 /// What is known of a subscription by name.
@@ -111,7 +111,7 @@ impl Store {
     pub async fn subscriptions(&self) -> Result<Vec<SubscriptionInfo>> {
         // The heads come last, so that no subscription is ahead of them.
         let rows: Vec<SubscriptionRow> =
-            self.fetch(subscriptions::list(self.dialect()?, &self.topic().name, None)).await?;
+            self.fetch(subscriptions::list(self.dialect()?, &self.topic().name, Names::All)).await?;
         let heads = self.heads().await?;
         let mut found: Vec<SubscriptionInfo> = Vec::new();
         for row in rows {

@@ -6,7 +6,7 @@
 
 mod checkpoint;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-mod durable;
+pub(crate) mod durable;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod filter;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -14,7 +14,7 @@ mod group;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod handlers;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-mod lease;
+pub(crate) mod lease;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod listing;
 mod ring;
@@ -28,7 +28,7 @@ use futures::future::select_all;
 use uuid::Uuid;
 
 pub use checkpoint::Checkpoint;
-use checkpoint::Mark;
+pub(crate) use checkpoint::Mark;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use durable::{Durable, DurableSubscription};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -126,7 +126,7 @@ impl Store {
     }
 
     /// Subscribes to the events after a mark in each lane.
-    fn subscribe_after(&self, marks: Vec<Mark>, mut query: Query) -> Subscription {
+    pub(crate) fn subscribe_after(&self, marks: Vec<Mark>, mut query: Query) -> Subscription {
         query.include_deleted = true;
         let lanes = &self.inner.topic.lanes;
         let only = query.stream.as_ref().map(|range| self.lane(&range.aggregate_id));
@@ -201,7 +201,7 @@ impl Store {
     }
 
     /// Checks that the log has the events that a reader stood at.
-    async fn verify_marks(&self, marks: &[Mark]) -> Result<()> {
+    pub(crate) async fn verify_marks(&self, marks: &[Mark]) -> Result<()> {
         for (mark, lane) in marks.iter().zip(&self.inner.topic.lanes).filter(|(mark, _)| mark.position > Position::ZERO)
         {
             match self.event_id_at(*lane, mark.position).await? {
@@ -273,7 +273,7 @@ impl Subscription {
         Some(event)
     }
 
-    async fn advance(&mut self) -> Result<Option<Arc<RecordedEvent>>> {
+    pub(crate) async fn advance(&mut self) -> Result<Option<Arc<RecordedEvent>>> {
         for step in 0..self.cursors.len() {
             let index = (self.turn + step) % self.cursors.len();
             let cursor = &mut self.cursors[index];
@@ -291,7 +291,7 @@ impl Subscription {
 
     /// Returns the position in each lane up to which all was returned or skipped.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-    fn positions(&mut self) -> Vec<Position> {
+    pub(crate) fn positions(&mut self) -> Vec<Position> {
         let mut positions: Vec<Position> = self.marks.iter().map(|mark| mark.position).collect();
         for cursor in &mut self.cursors {
             cursor.settle();
@@ -383,7 +383,7 @@ impl Cursor {
 }
 
 /// Checks that a query can be followed.
-fn check(query: &Query) -> Result<()> {
+pub(crate) fn check(query: &Query) -> Result<()> {
     let reason = if query.direction == Direction::Backward {
         "it reads backward"
     } else if query.after.is_some() {

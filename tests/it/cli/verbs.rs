@@ -319,3 +319,51 @@ fn a_table_is_aligned_and_holds_no_line_breaks() {
     assert_eq!((&lines[1][column..column + 4], &lines[2][column..column + 2]), ("Long", "L "));
     assert!(lines[1].ends_with(r#"{"a": 1}"#));
 }
+
+/// A projection without a read model.
+struct Nothing;
+
+#[async_trait::async_trait]
+impl annals::Projection for Nothing {
+    fn name(&self) -> &'static str {
+        "nothing"
+    }
+
+    async fn create(&mut self, _: &mut annals::Transaction) -> annals::ProjectionResult {
+        Ok(())
+    }
+
+    async fn apply(&mut self, _: &mut annals::Transaction, _: &annals::RecordedEvent) -> annals::ProjectionResult {
+        Ok(())
+    }
+
+    async fn clear(&mut self, _: &mut annals::Transaction) -> annals::ProjectionResult {
+        Ok(())
+    }
+}
+
+#[test]
+fn projections_are_listed_with_their_lag() {
+    let annals = Annals::new();
+    assert_eq!(annals.ok(["projections"]), "");
+    annals.put("order-1", "Placed", "1");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = annals::Store::connect(&annals.url("store.db")).await.unwrap();
+        let mut projector = store.project(Nothing);
+        projector.catch_up().await.unwrap();
+        projector.close().await.unwrap();
+        store.close().await;
+    });
+    annals.put("order-1", "Placed", "2");
+    let listed = annals.json(["projections"]).remove(0);
+    assert_eq!(
+        (&listed["name"], &listed["version"], &listed["state"]),
+        (&"nothing".into(), &1.into(), &"active".into())
+    );
+    assert_eq!(listed["subscription"]["lag"], 1);
+    let table = annals.ok(["projections", "nothing"]);
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().take(6).collect();
+    assert_eq!(row, ["nothing", "1", "active", "1", "1", "no"]);
+    assert_eq!(annals.ok(["projections", "other"]), "");
+}

@@ -14,8 +14,7 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use super::hide::{self, Hidden};
-use super::transaction::Spoiled;
-use super::{commit, read};
+use super::{commit, read, transaction};
 
 /// A backend with a fault.
 pub struct Saboteur {
@@ -145,7 +144,7 @@ impl Backend for Saboteur {
     }
 
     async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
-        Ok(Box::new(Spoiled { inner: self.inner.begin().await?, fault: self.fault }))
+        transaction::begin(self).await
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {

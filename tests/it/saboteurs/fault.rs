@@ -111,4 +111,16 @@ pub enum Fault {
     LosesDeadLetters,
     /// Does not make dead letters due.
     ForgetsToRetry,
+    /// Commits the checkpoint of a projection before what it writes.
+    SavesCheckpointsEarly,
+    /// Commits each statement of a transaction at once.
+    CommitsEachStatement,
+    /// Commits an append of a transaction at once.
+    CommitsAppendsAtOnce,
+    /// Does not delete rows, and says that it did.
+    ForgetsDeletes,
+    /// Says that a statement changed a row where it changed none.
+    CountsRowsThatStay,
+    /// Records no commands of requests that are part of a transaction.
+    ForgetsCommandsOfTransactions,
 }

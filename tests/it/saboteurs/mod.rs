@@ -267,6 +267,39 @@ fn is_caught(fault: Fault, meant: &[&str]) {
         "dead_letter::a_retry_waits_for_a_member",
     ]
 )]
+#[case::saves_checkpoints_early(
+    Fault::SavesCheckpointsEarly,
+    &[
+        "projection::a_runner_dropped_at_any_point_applies_each_event_once",
+        "projection::a_batch_takes_effect_whole",
+        "projection::a_mended_projection_goes_on",
+    ]
+)]
+#[case::commits_each_statement(
+    Fault::CommitsEachStatement,
+    &[
+        "transaction::a_dropped_transaction_leaves_nothing",
+        "projection::a_batch_takes_effect_whole",
+        "inline::an_append_that_a_projection_can_not_apply_is_refused",
+    ]
+)]
+#[case::commits_appends_at_once(
+    Fault::CommitsAppendsAtOnce,
+    &[
+        "transaction::a_dropped_transaction_leaves_nothing",
+        "projection::an_event_that_a_projection_appends_is_appended_once",
+        "inline::an_append_that_a_projection_can_not_apply_is_refused",
+    ]
+)]
+#[case::forgets_deletes(Fault::ForgetsDeletes, &["rebuild::a_rebuilt_read_model_equals_the_first"])]
+#[case::counts_rows_that_stay(
+    Fault::CountsRowsThatStay,
+    &["projection::a_runner_whose_lease_was_taken_applies_nothing"]
+)]
+#[case::forgets_commands_of_transactions(
+    Fault::ForgetsCommandsOfTransactions,
+    &["transaction::a_command_of_a_transaction_is_decided_once", "inline::a_repeated_command_applies_nothing"]
+)]
 fn a_saboteur_is_caught(#[case] fault: Fault, #[case] meant: &[&str]) {
     is_caught(fault, meant);
 }

@@ -1,45 +1,85 @@
-//! The faults of what is written in a transaction of the store's own: what members of groups keep in the tables.
+//! The faults of a transaction of the caller's own.
 
 use std::sync::Arc;
 
-use annals::backend::{BackendTransaction, Request};
-use annals::{Appended, LaneId, Result, Row, Value};
+use annals::backend::{Backend, BackendTransaction, Request};
+use annals::{Appended, Error, LaneId, Result, Row, Value};
 use async_trait::async_trait;
 
+use super::backend::Saboteur;
 use super::fault::Fault;
 
-/// A transaction with a fault.
-pub struct Spoiled {
-    pub inner: Box<dyn BackendTransaction>,
-    pub fault: Fault,
+/// An open transaction with the saboteur's fault. `None` while it is committed and begun anew.
+struct Spoiled {
+    backend: Arc<dyn Backend>,
+    fault: Fault,
+    open: Option<Box<dyn BackendTransaction>>,
+}
+
+/// Begins a transaction.
+pub async fn begin(saboteur: &Saboteur) -> Result<Box<dyn BackendTransaction>> {
+    let open = Some(saboteur.inner.begin().await?);
+    Ok(Box::new(Spoiled { backend: Arc::clone(&saboteur.inner), fault: saboteur.fault, open }))
+}
+
+impl Spoiled {
+    fn open(&mut self) -> Result<&mut Box<dyn BackendTransaction>> {
+        self.open.as_mut().ok_or(Error::Closed)
+    }
+
+    /// Commits what was done so far, and goes on in another transaction.
+    async fn split(&mut self) -> Result<()> {
+        self.open.take().ok_or(Error::Closed)?.commit().await?;
+        self.open = Some(self.backend.begin().await?);
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl BackendTransaction for Spoiled {
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
         match self.fault {
+            Fault::ForgetsDeletes if sql.starts_with("DELETE") => return Ok(1),
             Fault::KeepsDeadMembers if sql.starts_with("DELETE FROM subscription_members") && sql.contains("seen") => {
-                Ok(0)
+                return Ok(0);
             }
-            Fault::LosesDeadLetters if sql.starts_with("INSERT INTO dead_letters") => Ok(1),
-            Fault::ForgetsToRetry if sql.starts_with("UPDATE dead_letters SET due_at = annals_now()") => Ok(1),
+            Fault::LosesDeadLetters if sql.starts_with("INSERT INTO dead_letters") => return Ok(1),
+            Fault::ForgetsToRetry if sql.starts_with("UPDATE dead_letters SET due_at = annals_now()") => return Ok(1),
             Fault::SavesWhatIsLost if sql.starts_with("UPDATE subscription_shares SET position") => {
-                self.inner.execute(&without_owner(sql), params).await
+                return self.open()?.execute(&without_owner(sql), params).await;
             }
-            _ => self.inner.execute(sql, params).await,
+            _ => {}
         }
+        let changed = self.open()?.execute(sql, params).await?;
+        let is_own = sql.contains(" subscriptions ");
+        let is_checkpoint = sql.starts_with("UPDATE subscriptions SET position");
+        match self.fault {
+            Fault::SavesCheckpointsEarly if is_checkpoint => self.split().await?,
+            Fault::CommitsEachStatement if !is_own => self.split().await?,
+            Fault::CountsRowsThatStay => return Ok(changed.max(1)),
+            _ => {}
+        }
+        Ok(changed)
     }
 
     async fn select(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        self.inner.select(sql, params).await
+        self.open()?.select(sql, params).await
     }
 
     async fn append(&mut self, lane: LaneId, request: &Arc<Request>) -> Result<Result<Appended>> {
-        self.inner.append(lane, request).await
+        let mut request = Arc::clone(request);
+        if self.fault == Fault::ForgetsCommandsOfTransactions {
+            request = Arc::new(Request { command: None, ..Request::clone(&request) });
+        }
+        let answer = self.open()?.append(lane, &request).await?;
+        if self.fault == Fault::CommitsAppendsAtOnce {
+            self.split().await?;
+        }
+        Ok(answer)
     }
 
-    async fn commit(self: Box<Self>) -> Result<()> {
-        self.inner.commit().await
+    async fn commit(mut self: Box<Self>) -> Result<()> {
+        self.open.take().ok_or(Error::Closed)?.commit().await
     }
 }
 
