@@ -38,6 +38,10 @@ conformance-all:
 crash cycles="200":
     ANNALS_CRASH_CYCLES={{ quote(cycles) }} bash scripts/crash.sh
 
+# Kill writers, members of groups, projections and the server at random, ten minutes an engine, and check what came of it.
+soak seconds="600":
+    ANNALS_SOAK_SECONDS={{ quote(seconds) }} bash scripts/soak.sh
+
 # Measure how many lines the tests reach, at least 85 of 100.
 coverage *arguments:
     bash scripts/coverage.sh {{ arguments }}

@@ -502,6 +502,8 @@ macro_rules! conformance_suite {
                 events_are_found_by_any_of_several_types
                 types_differ_by_case_and_accent
                 events_are_found_by_category
+                events_are_found_by_the_beginning_of_their_streams_id
+                a_prefix_is_compared_byte_for_byte
                 events_are_found_by_tag
                 events_are_found_by_all_of_several_tags
                 tags_are_compared_whole
@@ -706,6 +708,7 @@ macro_rules! conformance_suite {
                 a_checkpoint_does_not_pass_what_was_not_returned
                 a_checkpoint_of_another_log_is_told
                 a_checkpoint_beyond_the_head_is_told
+                a_log_that_was_restored_is_told
                 each_filter_answers_live_as_it_does_from_the_log
                 values_in_json_answer_live_as_they_do_from_the_log
                 a_subscription_of_a_stream_shows_its_deletion
@@ -744,7 +747,125 @@ macro_rules! conformance_suite {
                 one_waits_until_a_subscription_has_seen_what_one_wrote
                 a_subscription_made_at_the_sql_prompt_is_gone_on_with
                 calls_that_are_dropped_lose_nothing
+                each_type_is_handled_by_its_handler
+                an_event_whose_handler_fails_comes_again
                 names_of_subscriptions_are_names
+            }
+            group {
+                every_event_is_dealt_with_once_by_one_of_three_members
+                events_that_come_later_are_shared_too
+                shares_are_divided_evenly_among_the_members
+                a_group_keeps_its_number_of_shares
+                the_next_event_of_a_stream_comes_once_the_last_is_dealt_with
+                no_more_events_are_handed_out_than_may_be
+                a_delivery_that_is_dropped_comes_again
+                a_dropped_wait_for_a_delivery_loses_nothing
+                the_checkpoint_is_the_least_of_what_is_unfinished
+                the_checkpoint_of_a_group_is_the_least_of_its_members
+                a_filter_that_matches_nothing_moves_the_checkpoint_of_a_group
+                what_was_acknowledged_does_not_come_again_after_leaving
+                what_was_not_acknowledged_comes_again_after_leaving
+                a_member_that_joins_takes_its_part_and_the_order_stays
+                a_share_is_handed_over_after_what_is_in_work
+                a_member_that_leaves_is_followed_by_the_others
+                a_member_that_is_dropped_is_followed_at_once
+                a_member_that_is_killed_is_followed_by_the_others
+                a_killed_member_that_seems_alive_for_years_is_followed
+                a_member_that_lost_a_share_does_not_move_its_checkpoint
+                a_member_that_was_given_up_joins_anew
+                the_members_of_several_lanes_share_all_of_them
+                the_deletion_of_a_stream_is_an_event_of_it
+                a_group_begins_where_it_says
+                a_name_stands_for_one_filter_and_one_kind
+                a_group_with_members_is_not_deleted
+                a_deleted_group_ends_for_who_did_not_notice
+                a_listing_shows_the_members_of_a_group
+                closing_the_store_ends_the_wait_of_a_member
+            }
+            dead_letter {
+                a_failed_event_comes_again_with_the_next_attempt
+                a_failed_event_holds_up_its_stream_only
+                a_failed_event_rests_before_it_comes_again
+                a_failed_event_holds_the_checkpoint
+                an_event_that_fails_for_the_last_time_is_a_dead_letter
+                a_dead_letter_lets_the_checkpoint_pass
+                what_follows_a_dead_letter_in_its_stream_is_parked
+                streams_without_a_dead_letter_go_on
+                a_stream_stays_parked_for_the_next_member
+                a_dead_letter_is_kept_where_its_member_leaves
+                a_retried_stream_comes_in_order_and_goes_on
+                a_retry_that_fails_again_stays_with_what_follows
+                a_retry_of_a_stream_leaves_the_others
+                a_retry_waits_for_a_member
+                a_skipped_dead_letter_never_comes_and_the_rest_can
+                a_stream_whose_dead_letters_are_skipped_goes_on
+                dead_letters_are_listed_in_pages
+                dead_letters_of_no_group_are_told
+            }
+            transaction {
+                sql_and_an_append_are_committed_together
+                a_dropped_transaction_leaves_nothing
+                a_transaction_dropped_at_any_point_is_carried_out_whole_or_not_at_all
+                a_transaction_reads_what_it_wrote
+                a_refused_append_leaves_the_transaction_usable
+                a_failed_statement_ends_the_transaction
+                a_wrong_number_of_parameters_is_refused_before_it_is_sent
+                values_of_every_type_come_back
+                nulls_of_every_type_come_back
+                two_question_marks_are_one
+                an_append_of_a_transaction_keeps_the_rules
+                several_appends_of_a_transaction_follow_each_other
+                a_command_of_a_transaction_is_decided_once
+                an_append_of_a_transaction_wakes_subscribers
+                appends_of_transactions_and_others_leave_no_gap
+            }
+            projection {
+                every_event_takes_effect_once
+                a_runner_dropped_at_any_point_applies_each_event_once
+                a_runner_whose_lease_was_taken_applies_nothing
+                a_runner_goes_on_where_one_stood_that_was_killed
+                a_second_runner_waits_for_the_lease
+                runners_that_begin_at_once_create_the_tables_once
+                an_event_that_a_projection_appends_is_appended_once
+                a_batch_takes_effect_whole
+                events_of_a_stream_are_applied_in_their_order
+                a_filter_chooses_and_the_checkpoint_passes_the_rest
+                a_live_projection_applies_what_comes
+                a_live_projection_applies_what_another_store_appends
+                an_error_names_the_event_and_its_cause
+                a_mended_projection_goes_on
+                what_may_succeed_another_time_is_tried_again
+                a_version_keeps_its_query
+                names_and_versions_that_can_not_be_used_are_refused
+                a_projection_is_no_other_subscription
+                a_writer_that_waits_reads_its_own_writes
+                projections_are_listed
+            }
+            rebuild {
+                a_rebuilt_read_model_equals_the_first
+                a_rebuild_that_is_abandoned_at_any_point_can_be_finished
+                a_rebuild_tells_how_far_it_has_come
+                a_rebuild_leaves_the_version_active
+                the_first_version_is_active_once_it_has_caught_up
+                a_new_version_takes_over_once_it_has_caught_up
+                a_takeover_that_is_abandoned_at_any_point_activates_once
+                a_new_version_shows_what_the_one_before_had_shown
+                the_runner_of_a_replaced_version_ends
+                a_replaced_version_is_not_started_again
+            }
+            inline {
+                an_acknowledged_append_shows_in_the_read_model
+                an_append_that_a_projection_can_not_apply_is_refused
+                a_refused_append_applies_nothing
+                a_repeated_command_applies_nothing
+                an_append_dropped_at_any_point_takes_effect_whole
+                what_others_appended_is_applied_first
+                what_was_there_before_is_applied_when_it_begins
+                a_reader_that_waits_for_an_inline_append_does_not_wait
+                a_runner_beside_applies_nothing_twice
+                an_inline_projection_is_rebuilt_as_any_other
+                an_inline_projection_of_a_replaced_version_refuses
+                appends_of_several_stores_apply_each_event_once
             }
             reopen {
                 events_are_there_after_closing_and_opening

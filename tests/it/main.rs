@@ -36,3 +36,5 @@ mod model;
 mod relay;
 #[cfg(feature = "sqlite")]
 mod saboteurs;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod soak;
