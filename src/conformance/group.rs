@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
 use super::members::{
-    Handled, LEASE, PATIENCE, checkpoint, count_shares, everything, group, in_order, info, nothing_comes, once,
+    CALM, Handled, LEASE, PATIENCE, checkpoint, count_shares, everything, group, in_order, info, nothing_comes, once,
     settled, streams, takes, work,
 };
 use super::prompt::{dialect, table};
@@ -302,7 +302,7 @@ async fn a_member_that_is_dropped_is_followed_at_once(f: &Fixture) -> Verdict {
 async fn a_member_that_is_killed_is_followed_by_the_others(f: &Fixture) -> Verdict {
     let doomed = f.another().await?;
     let first = doomed.group("g").lease(LEASE).save_after(1, Duration::ZERO).join().await?;
-    let members = [first, group(f).join().await?];
+    let members = [first, group(f).lease(LEASE).join().await?];
     settled(&members, &[8, 8], f).await?;
     streams(f, 10, 4).await?;
     work(&members, 20).await?;
@@ -335,7 +335,7 @@ async fn a_killed_member_that_seems_alive_for_years_is_followed(f: &Fixture) -> 
     };
     let sql = format!("UPDATE {} SET seen_until = {far}", table(f, "subscription_members"));
     f.store.backend().session().await?.execute(&sql).await?;
-    let second = group(f).join().await?;
+    let second = group(f).lease(LEASE).join().await?;
     settled(&[second], &[16], f).await
 }
 
@@ -347,7 +347,7 @@ async fn a_member_that_lost_a_share_does_not_move_its_checkpoint(f: &Fixture) ->
         held.push(takes(&stale).await?);
     }
     let other = f.another().await?;
-    let heir = other.group("g").lease(LEASE).in_flight(100).join().await?;
+    let heir = other.group("g").lease(CALM).in_flight(100).join().await?;
     let heir_id = info(f).await?.members.pop().map(|member| member.member).unwrap_or_default();
     let shares = table(f, "subscription_shares");
     let sql = format!("UPDATE {shares} SET lease_owner = '{heir_id}'");

@@ -10,8 +10,10 @@ use super::harness::Fixture;
 use crate::error::Result;
 use crate::subscription::{Delivery, Group, GroupInfo, Member};
 
-/// How long a member may be silent: long enough for a busy machine.
+/// How long a member may be silent where the others are to notice soon.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
+/// How long a member may be silent otherwise, so that no busy machine makes it seem gone.
+pub(super) const CALM: Duration = Duration::from_mins(10);
 /// How long an event may take to come.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long is waited for what should not come.
@@ -28,7 +30,7 @@ pub(super) struct Handled {
 /// Describes the group `g`, with short pauses.
 pub(super) fn group(f: &Fixture) -> Group {
     let pauses = (Duration::from_millis(5), Duration::from_millis(20));
-    f.store.group("g").lease(LEASE).save_after(500, Duration::from_millis(100)).backoff(pauses.0, pauses.1)
+    f.store.group("g").lease(CALM).save_after(500, Duration::from_millis(100)).backoff(pauses.0, pauses.1)
 }
 
 /// Appends a number of events to each of a number of streams, one stream after the other in each round.
