@@ -33,7 +33,7 @@ pub(super) const CASES: &[Case] = cases![
     an_append_of_a_transaction_keeps_the_rules: "20.5" if Sql;
     several_appends_of_a_transaction_follow_each_other: "20.5" if Sql;
     a_command_of_a_transaction_is_decided_once: "20.5", "4.1" if Sql;
-    an_append_of_a_transaction_wakes_subscribers: "20.5", "14.4" if Sql;
+    an_append_of_a_transaction_reaches_subscribers: "20.5", "14.4" if Sql;
     appends_of_transactions_and_others_leave_no_gap: "20.5", "5.1" if Sql;
 ];
 
@@ -317,7 +317,7 @@ async fn a_command_of_a_transaction_is_decided_once(f: &Fixture) -> Verdict {
     Ok(())
 }
 
-async fn an_append_of_a_transaction_wakes_subscribers(f: &Fixture) -> Verdict {
+async fn an_append_of_a_transaction_reaches_subscribers(f: &Fixture) -> Verdict {
     let mut subscription = f.store.subscribe(Start::Beginning, Query::new()).await?;
     for version in 1..=5 {
         let write = async {
