@@ -816,7 +816,7 @@ macro_rules! conformance_suite {
                 an_append_of_a_transaction_keeps_the_rules
                 several_appends_of_a_transaction_follow_each_other
                 a_command_of_a_transaction_is_decided_once
-                an_append_of_a_transaction_wakes_subscribers
+                an_append_of_a_transaction_reaches_subscribers
                 appends_of_transactions_and_others_leave_no_gap
             }
             projection {

@@ -124,7 +124,9 @@ impl Run {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let (lines, faults) = (BufReader::new(child.stdout.take().unwrap()).lines(), self.faults.0.clone());
         std::thread::spawn(move || {
-            for fault in lines.map_while(Result::ok).filter_map(|line| line.strip_prefix(child::FAULT).map(str::to_owned)) {
+            for fault in
+                lines.map_while(Result::ok).filter_map(|line| line.strip_prefix(child::FAULT).map(str::to_owned))
+            {
                 // A parent that has seen enough needs no more.
                 let _ = faults.send(fault);
             }

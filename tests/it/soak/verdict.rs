@@ -92,7 +92,9 @@ async fn totals(store: &Store, last: &HashMap<String, i64>) -> Result<(), String
         let (events, version): (i64, i64) = (row.get(1).unwrap_or(-1), row.get(2).unwrap_or(-1));
         let expected = last.get(&stream).copied().unwrap_or_default();
         if (events, version) != (expected, expected) {
-            return Err(format!("counted wrong: {stream} has {events} events up to {version}, and {expected} in the log"));
+            return Err(format!(
+                "counted wrong: {stream} has {events} events up to {version}, and {expected} in the log"
+            ));
         }
     }
     Ok(())
