@@ -272,6 +272,7 @@ impl Verb {
             self,
             Self::Read(_)
                 | Self::Query(_)
+                | Self::Subscribe(_)
                 | Self::Streams(_)
                 | Self::Export(_)
                 | Self::Health(_)

@@ -34,6 +34,8 @@ mod migrations;
 mod model;
 #[cfg(feature = "sqlite")]
 mod relay;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod replica;
 #[cfg(feature = "sqlite")]
 mod saboteurs;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]

@@ -95,6 +95,33 @@ impl Server {
         format!("postgres://annals:{}@127.0.0.1:{}/postgres?schema={schema}", self.password, self.port)
     }
 
+    /// Starts a standby that streams from this server, in a folder inside its own.
+    pub fn standby(&self) -> Self {
+        let folder = self.folder.join("standby");
+        std::fs::create_dir(&folder).unwrap();
+        if let Some((user, group)) = self.user {
+            chown(&folder, Some(user), Some(group)).unwrap();
+        }
+        let mut copy = self.command("pg_basebackup");
+        copy.args(["--pgdata=standby/data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        let source = format!("host=127.0.0.1 port={} user=annals password={}", self.port, self.password);
+        let output = copy.args(["--dbname", &source]).output().unwrap();
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        let (binaries, user, password) = (self.binaries.clone(), self.user, self.password.clone());
+        let guard = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        let mut standby = Self { binaries, user, folder, guard, port: 0, password, running: None };
+        let mut started = Err(String::new());
+        for _ in 0..8 {
+            standby.port = 20_000 + random(12_000);
+            started = standby.try_to_start();
+            if started.is_ok() {
+                break;
+            }
+        }
+        started.unwrap();
+        standby
+    }
+
     /// Starts the server on the port and the files that it had.
     pub fn start(&mut self) {
         self.try_to_start().unwrap();
@@ -120,7 +147,7 @@ impl Server {
         let mut told = Vec::new();
         loop {
             match lines.recv_timeout(START) {
-                Ok(line) if line.contains("ready to accept connections") => return Ok(()),
+                Ok(line) if line.contains("ready to accept") => return Ok(()),
                 Ok(line) => told.push(line),
                 Err(error) => {
                     let ended = error == RecvTimeoutError::Disconnected;

@@ -78,10 +78,20 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 /// The families that take their time.
-const SLOW: &[&str] = &["queue::", "group::", "dead_letter::"];
+const SLOW: &[&str] = &[
+    "queue::",
+    "durable::",
+    "group::",
+    "dead_letter::",
+    "projection::",
+    "rebuild::",
+    "inline::",
+    "aggregate::",
+    "aggregate_state::",
+];
 
 /// Runs the suite against a saboteur: it must be caught by a case that is meant for it, and pass nine tenths of the
-/// others. The cases of the queue and of groups, which take their time, are run where one of them is meant.
+/// others. The families that take their time are run where one of their cases is meant.
 fn is_caught(fault: Fault, meant: &[&str]) {
     let known: Vec<String> = conformance::cases().map(|(name, _)| name).collect();
     for name in meant.iter().chain(LEFT_OUT) {
