@@ -19,7 +19,7 @@ async fn head(store: &Store) -> i64 {
 async fn until(standby: &Store, position: i64) {
     let start = Instant::now();
     while head(standby).await < position {
-        assert!(start.elapsed() < Duration::from_secs(60), "the standby did not come to position {position}");
+        assert!(start.elapsed() < Duration::from_mins(1), "the standby did not come to position {position}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -57,7 +57,7 @@ async fn a_reader_ahead_of_a_replica_is_told_that_it_is_behind_and_goes_on_later
     assert!(reader.try_next().await.unwrap().is_none());
     // No standby can listen: it is looked at.
     append(&primary, 1).await;
-    let next = tokio::time::timeout(Duration::from_secs(60), reader.next()).await.unwrap().unwrap();
+    let next = tokio::time::timeout(Duration::from_mins(1), reader.next()).await.unwrap().unwrap();
     assert_eq!(next.position, Position::new(6));
     assert_eq!(ahead.next().await.unwrap().position, Position::new(5));
 
