@@ -312,10 +312,12 @@ async fn a_holder_that_is_gone_is_followed_after_its_lease(f: &Fixture) -> Verdi
 }
 
 async fn a_lease_is_renewed_while_its_holder_is_busy(f: &Fixture) -> Verdict {
+    /// Long enough that a busy machine renews it in time.
+    const RENEWED: Duration = Duration::from_secs(2);
     f.filled("a", 1).await?;
-    let mut first = durable(&f.store).lease(SHORT).open().await?;
+    let mut first = durable(&f.store).lease(RENEWED).open().await?;
     let event = first.next().await?;
-    let waiting = tokio::time::timeout(SHORT * 4, durable(&f.store).lease(SHORT).open()).await;
+    let waiting = tokio::time::timeout(RENEWED * 3 / 2, durable(&f.store).lease(RENEWED).open()).await;
     ensure!(waiting.is_err(), "the lease of a busy holder was taken over");
     first.ack(&event).await?;
     ensure_eq!(position(f).await?, 1, "the checkpoint of the busy holder");
