@@ -68,8 +68,8 @@ impl Store {
     /// [`Error::Unsupported`] where the backend knows no SQL, [`Error::Invalid`] where the parameters are not as many as
     /// their places, and what the backend answers.
     pub async fn select(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        let sql = sql::with_placeholders(self.dialect()?, sql, params.len())?;
-        self.deadline("select", self.inner.backend.select(&sql, params)).await
+        let (sql, params) = sql::with_placeholders(self.dialect()?, sql, params)?;
+        self.deadline("select", self.inner.backend.select(&sql, &params)).await
     }
 
     /// Runs a reading statement of the store's own.
@@ -99,9 +99,9 @@ impl Transaction {
     /// # Errors
     /// [`Error::Invalid`] where the parameters are not as many as their places, and what the backend answers.
     pub async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
-        let sql = sql::with_placeholders(self.dialect, sql, params.len())?;
+        let (sql, params) = sql::with_placeholders(self.dialect, sql, params)?;
         let mut open = self.take()?;
-        let changed = self.store.deadline("execute", open.execute(&sql, params)).await?;
+        let changed = self.store.deadline("execute", open.execute(&sql, &params)).await?;
         self.open = Some(open);
         Ok(changed)
     }
@@ -112,9 +112,9 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::execute`].
     pub async fn select(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        let sql = sql::with_placeholders(self.dialect, sql, params.len())?;
+        let (sql, params) = sql::with_placeholders(self.dialect, sql, params)?;
         let mut open = self.take()?;
-        let rows = self.store.deadline("select", open.select(&sql, params)).await?;
+        let rows = self.store.deadline("select", open.select(&sql, &params)).await?;
         self.open = Some(open);
         Ok(rows)
     }

@@ -165,6 +165,12 @@ pub(crate) async fn remove_schema(
             let mut runner = Runner { session, place, catalog: &catalog };
             runner.run(&[Target::DownTo(0)], Consent::Given).await?;
             runner.session.execute(&place.drop_bookkeeping()).await?;
+            // What a case has made itself.
+            let others = format!("SELECT t.name FROM sys.tables t WHERE t.schema_id = SCHEMA_ID(N'{schema}')");
+            for table in runner.session.query(&others).await?.concat().into_iter().flatten() {
+                let (schema, table) = (quoted(dialect, schema), quoted(dialect, &table));
+                runner.session.execute(&format!("DROP TABLE {schema}.{table}")).await?;
+            }
             runner.session.execute(&format!("DROP SCHEMA {}", quoted(dialect, schema))).await?;
             Ok(runner.session)
         }

@@ -1,5 +1,7 @@
 //! Values that go into a statement and come back from it, the same on every engine.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
@@ -197,11 +199,17 @@ impl Row {
 }
 
 /// Puts the dialect's placeholders in the place of each `?` of a statement, and a question mark in that of each `??`.
+/// Returns the parameters that go with it: on SQL Server nulls stand in the text, as Babelfish takes none that has no type.
 ///
 /// # Errors
 /// [`Error::Invalid`] where there are not as many as parameters.
-pub(crate) fn with_placeholders(dialect: Dialect, sql: &str, params: usize) -> Result<String> {
-    let (mut text, mut places) = (String::with_capacity(sql.len() + 8), 0);
+pub(crate) fn with_placeholders<'p>(
+    dialect: Dialect,
+    sql: &str,
+    params: &'p [Value],
+) -> Result<(String, Cow<'p, [Value]>)> {
+    let in_text = |value: &Value| dialect == Dialect::Mssql && value.is_null();
+    let (mut text, mut places, mut sent) = (String::with_capacity(sql.len() + 8), 0, 0);
     let mut chars = sql.chars().peekable();
     while let Some(c) = chars.next() {
         if c != '?' {
@@ -209,15 +217,23 @@ pub(crate) fn with_placeholders(dialect: Dialect, sql: &str, params: usize) -> R
         } else if chars.next_if_eq(&'?').is_some() {
             text.push('?');
         } else {
+            if params.get(places).is_some_and(in_text) {
+                text.push_str("NULL");
+            } else {
+                sent += 1;
+                text.push_str(&dialect.placeholder(sent));
+            }
             places += 1;
-            text.push_str(&dialect.placeholder(places));
         }
     }
-    if places == params {
-        return Ok(text);
+    let given = params.len();
+    if places != given {
+        let reason =
+            format!("it has {places} places for parameters and was given {given}; write ?? for a question mark");
+        return Err(Error::invalid("statement", reason));
     }
-    let reason = format!("it has {places} places for parameters and was given {params}; write ?? for a question mark");
-    Err(Error::invalid("statement", reason))
+    let left = || params.iter().filter(|value| !in_text(value)).cloned().collect();
+    Ok((text, if sent == given { Cow::Borrowed(params) } else { Cow::Owned(left()) }))
 }
 
 #[cfg(test)]
@@ -255,10 +271,24 @@ mod tests {
     #[test]
     fn places_are_counted_and_question_marks_kept() {
         let sql = "SELECT '??', a FROM t WHERE b = ? AND c = ?";
-        let with = |dialect| with_placeholders(dialect, sql, 2).unwrap();
+        let params = [Value::from("b"), Value::from("c"), Value::from("d")];
+        let with = |dialect| with_placeholders(dialect, sql, &params[..2]).unwrap().0;
         assert_eq!(with(Dialect::Postgres), "SELECT '?', a FROM t WHERE b = $1 AND c = $2");
         assert_eq!(with(Dialect::Mssql), "SELECT '?', a FROM t WHERE b = @P1 AND c = @P2");
-        assert!(with_placeholders(Dialect::Sqlite, sql, 1).is_err());
-        assert!(with_placeholders(Dialect::Sqlite, sql, 3).is_err());
+        assert!(with_placeholders(Dialect::Sqlite, sql, &params[..1]).is_err());
+        assert!(with_placeholders(Dialect::Sqlite, sql, &params).is_err());
+    }
+
+    #[test]
+    fn nulls_stand_in_the_text_on_sql_server() {
+        let params = [Value::from("a"), Value::Text(None), Value::from("c")];
+        let with = |dialect| with_placeholders(dialect, "VALUES (?, ?, ?)", &params).unwrap();
+        let (text, sent) = with(Dialect::Mssql);
+        assert_eq!(
+            (text.as_str(), sent.as_ref()),
+            ("VALUES (@P1, NULL, @P2)", &[Value::from("a"), Value::from("c")][..])
+        );
+        assert_eq!(with(Dialect::Postgres).1.as_ref(), &params);
+        assert!(with_placeholders(Dialect::Mssql, "VALUES (?, ?)", &params).is_err());
     }
 }
