@@ -102,7 +102,7 @@ async fn an_append_dropped_at_any_point_takes_effect_whole(f: &Fixture) -> Verdi
         if done {
             break;
         }
-        times = next_times(times);
+        times = next_times(f, times);
     }
     Ok(())
 }

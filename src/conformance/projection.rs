@@ -75,7 +75,7 @@ async fn a_runner_dropped_at_any_point_applies_each_event_once(f: &Fixture) -> V
         let mut runner = f.store.project(ledger.clone()).batch(2).lease(BRIEF);
         done = dropped_after(times, runner.catch_up()).await.transpose()?.is_some();
         runner.close().await?;
-        times = next_times(times);
+        times = next_times(f, times);
     }
     ensure_eq!(ledger.rows(&f.store).await?, versions("a", 1..=events), "effects of {events} events");
     Ok(())
@@ -206,7 +206,7 @@ async fn an_event_that_a_projection_appends_is_appended_once(f: &Fixture) -> Ver
         if outcome.is_some() {
             break;
         }
-        times = next_times(times);
+        times = next_times(f, times);
     }
     let echoes = f.store.read_stream("echo").await?;
     let heard = echoes.iter().map(|event| event.payload.to::<i64>()).collect::<Result<Vec<_>, _>>()?;

@@ -59,7 +59,7 @@ async fn a_rebuild_that_is_abandoned_at_any_point_can_be_finished(f: &Fixture) -
         if done {
             break;
         }
-        times = next_times(times);
+        times = next_times(f, times);
     }
     Ok(())
 }
@@ -142,7 +142,7 @@ async fn a_takeover_that_is_abandoned_at_any_point_activates_once(f: &Fixture) -
         if done {
             break;
         }
-        times = next_times(times);
+        times = next_times(f, times);
     }
     ensure_eq!(activations(f).await?, [1, 2], "activations");
     Ok(())

@@ -109,7 +109,7 @@ async fn a_transaction_dropped_at_any_point_is_carried_out_whole_or_not_at_all(f
         if done {
             break;
         }
-        times = next_times(times);
+        times = next_times(f, times);
     }
     Ok(())
 }
