@@ -450,9 +450,9 @@ async fn calls_that_are_dropped_lose_nothing(f: &Fixture) -> Verdict {
     f.filled("a", 20).await?;
     let mut found = Vec::new();
     let mut subscription = durable(&f.store).open().await?;
-    let mut waits = (0..).map(|wait| Duration::from_micros(wait % 40 * 500));
+    let mut waits = (0..).map(|wait| Duration::from_micros(wait % 40 * 500 * (1 + wait / 100)));
     while found.len() < 20 {
-        // Each is dropped wherever it has come to.
+        // Each is dropped wherever it has come to; later ones get more time, for slow servers.
         let Ok(event) = tokio::time::timeout(waits.next().unwrap_or_default(), subscription.next()).await else {
             continue;
         };
