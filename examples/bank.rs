@@ -1,8 +1,14 @@
-//! A bank account: rules without a database, a state that is kept in snapshots, a balance as it was.
+//! A bank account: rules without a database, a state that is kept in snapshots, a balance as it was, and the balances of
+//! all accounts in a table of their own.
 //!
 //! `cargo run --example bank` keeps the events in memory; a URL as its argument keeps them there.
 
-use annals::{ActorType, Aggregate, ExecuteError, Snapshots, Store, TypedEvent, Version};
+use std::time::Duration;
+
+use annals::{
+    ActorType, Aggregate, ExecuteError, Projection, ProjectionResult, Query, RecordedEvent, Snapshots, Store,
+    Transaction, TypedEvent, Version, projection_subscription,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -76,6 +82,53 @@ impl Aggregate for Account {
     }
 }
 
+/// The read model: a row for each account.
+struct Balances;
+
+#[async_trait::async_trait]
+impl Projection for Balances {
+    fn name(&self) -> &'static str {
+        "balances"
+    }
+
+    fn query(&self) -> Query {
+        Query::new().aggregate_type(Account::TYPE).unwrap_or_default()
+    }
+
+    async fn create(&mut self, transaction: &mut Transaction) -> ProjectionResult {
+        let table = "CREATE TABLE balances_1 (account varchar(100) PRIMARY KEY, cents bigint NOT NULL)";
+        transaction.execute(table, &[]).await?;
+        Ok(())
+    }
+
+    async fn apply(&mut self, transaction: &mut Transaction, event: &RecordedEvent) -> ProjectionResult {
+        let account = (&event.aggregate_id).into();
+        let change = match Event::decode(event)? {
+            Some(Event::Opened { .. }) => {
+                transaction.execute("INSERT INTO balances_1 (account, cents) VALUES (?, 0)", &[account]).await?;
+                return Ok(());
+            }
+            Some(Event::Deposited { cents }) => cents,
+            Some(Event::Withdrawn { cents }) => -cents,
+            None => return Ok(()),
+        };
+        let update = "UPDATE balances_1 SET cents = cents + ? WHERE account = ?";
+        transaction.execute(update, &[change.into(), account]).await?;
+        Ok(())
+    }
+
+    async fn clear(&mut self, transaction: &mut Transaction) -> ProjectionResult {
+        transaction.execute("DELETE FROM balances_1", &[]).await?;
+        Ok(())
+    }
+}
+
+/// Reads the read model: each account with its cents.
+async fn balances(store: &Store) -> annals::Result<Vec<(String, i64)>> {
+    let rows = store.select("SELECT account, cents FROM balances_1 ORDER BY account", &[]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).filter(|argument| argument.contains(':'));
@@ -118,6 +171,37 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let with = store.load::<Account>(&account).await?;
     let removed = store.prune_snapshots(&account, Version::MAX).await?;
     assert_eq!((removed, store.load::<Account>(&account).await?.state), (2, with.state));
+
+    // The balances of all accounts, as a table that the database can sort and sum, say what the accounts say.
+    let savings = format!("account-{}", Uuid::now_v7());
+    store.execute::<Account>(&savings, Command::Open { owner: "Ada".to_owned() }).await?;
+    let mut projector = store.project(Balances);
+    projector.catch_up().await?;
+    for (account, cents) in balances(&store).await? {
+        assert_eq!(store.load::<Account>(&account).await?.state.cents, cents);
+        println!("{account} holds {cents} cents");
+    }
+
+    // While the projection follows the log, who writes can wait until the table shows it.
+    let saves = async {
+        let saved = store.execute::<Account>(&savings, Command::Deposit { cents: 300 }).await?;
+        let name = projection_subscription("balances", 1);
+        store.wait_for(&name, saved.appended.end(), Duration::from_secs(30)).await?;
+        let rows = store.select("SELECT cents FROM balances_1 WHERE account = ?", &[(&savings).into()]).await?;
+        Ok::<i64, Box<dyn std::error::Error>>(rows[0].get(0)?)
+    };
+    let saved = tokio::select! {
+        ended = projector.run() => return Ok(ended?),
+        saved = saves => saved?,
+    };
+    assert_eq!(saved, 300);
+
+    // The table holds nothing that the events don't tell: built again, it is the same.
+    let before = balances(&store).await?;
+    assert!(before.len() >= 2);
+    projector.rebuild().await?;
+    assert_eq!(balances(&store).await?, before);
+    projector.close().await?;
 
     store.close().await;
     Ok(())
