@@ -102,7 +102,8 @@ impl From<Error> for Failure {
             | Error::DuplicateEvent { .. }
             | Error::LeaseHeld { .. }
             | Error::LeaseLost { .. }
-            | Error::FilterChanged { .. } => Exit::Conflict,
+            | Error::FilterChanged { .. }
+            | Error::ProjectionSuperseded { .. } => Exit::Conflict,
             error if error.is_conflict() => Exit::Conflict,
             error if error.is_retryable() => Exit::Unavailable,
             _ => Exit::Failure,

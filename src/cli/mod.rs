@@ -35,6 +35,8 @@ mod read;
 mod reincarnate;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod relay;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod replay;
 mod snapshot;
 mod stats;
 mod stream;
@@ -109,6 +111,9 @@ enum Verb {
     /// List projections: how far each version is, and which one is read.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
     Projections(projections::Args),
+    /// Build a read model in tables of the database, from a file of SQL; go on with it, or build it again.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Replay(replay::Args),
     /// List streams.
     Streams(streams::Args),
     /// Show, delete, undelete or reuse a stream; its metadata.
@@ -255,7 +260,7 @@ impl Verb {
     const fn ends_its_work(&self) -> bool {
         match self {
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-            Self::Relay(_) => true,
+            Self::Relay(_) | Self::Replay(_) => true,
             _ => false,
         }
     }
@@ -312,6 +317,8 @@ async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Fai
         Verb::Relay(args) => relay::run(args, &context).await,
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Projections(args) => projections::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Replay(args) => replay::run(args, &context).await,
         Verb::Streams(args) => streams::run(args, &context).await,
         Verb::Stream(args) => stream::run(args, &context).await,
         Verb::Snapshot(args) => snapshot::run(args, &context).await,

@@ -27,6 +27,11 @@ pub(crate) fn events(total: Option<u64>) -> ProgressBar {
     }
 }
 
+/// A bar over the positions of a log, whose length comes later, with a message.
+pub(crate) fn replay() -> ProgressBar {
+    bar(ProgressBar::no_length(), "{wide_bar} {human_pos} of {human_len}, {msg}, {eta} left")
+}
+
 /// A bar over the cases of the conformance suite.
 pub(crate) fn cases(total: u64) -> ProgressBar {
     bar(ProgressBar::new(total), "{wide_bar} {human_pos} of {human_len} cases, {eta} left")

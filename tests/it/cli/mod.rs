@@ -4,6 +4,7 @@ mod import;
 mod input;
 mod process;
 mod relay;
+mod replay;
 mod subscribe;
 mod subscriptions;
 mod verbs;
