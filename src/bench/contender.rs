@@ -14,6 +14,12 @@ const METADATA_BYTES: usize = 70;
 pub(super) const TYPE: &str = "ItemAdded";
 pub(super) const RARE_TYPE: &str = "CartCheckedOut";
 
+/// A read model that counts the events of each stream, and what applies an event to it.
+pub(super) const COUNTS: &str =
+    "CREATE TABLE IF NOT EXISTS counts (stream varchar(100) PRIMARY KEY, events bigint NOT NULL)";
+pub(super) const UPSERT: &str =
+    "INSERT INTO counts VALUES ($1, 1) ON CONFLICT (stream) DO UPDATE SET events = counts.events + 1";
+
 /// Something that appends and reads.
 #[async_trait]
 pub(super) trait Contender: Send + Sync {
@@ -57,6 +63,9 @@ pub(super) trait Inserter: Send + Sync {
     /// Inserts events with an actor and a correlation id in one transaction: the one with number `n` at position
     /// `n + 1`, with version `n / 100 + 1` of the stream [`stream_of`] caller 0. `hashed` says whether with a hash.
     async fn insert(&self, first: usize, count: usize, hashed: bool) -> Result<()>;
+
+    /// Empties the table [`COUNTS`], and runs [`UPSERT`] for each stream's name, so many in a transaction.
+    async fn upsert(&self, streams: &[String], batch: usize) -> Result<()>;
 }
 
 /// Returns a number as a database counts.

@@ -11,6 +11,7 @@ mod grown;
 mod held;
 mod lanes;
 mod live;
+mod projection;
 mod store;
 mod study;
 mod tail;

@@ -12,7 +12,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls, Row, Statement};
 use uuid::Uuid;
 
-use super::contender::{Contender, Inserter, RARE_TYPE, counter, data, event_type, metadata, nanoseconds, stream_of};
+use super::contender::{
+    COUNTS, Contender, Inserter, RARE_TYPE, UPSERT, counter, data, event_type, metadata, nanoseconds, stream_of,
+};
 use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
 
@@ -219,6 +221,20 @@ impl Inserter for RawPostgres {
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 10] =
             [&positions, &ids, &streams, &versions, &types, &datas, &metadatas, &hash, &actors, &correlations];
         self.0[0].client.execute(&self.0[0].insert_whole, &params).await.map(drop).map_err(failed)
+    }
+
+    async fn upsert(&self, streams: &[String], batch: usize) -> Result<()> {
+        let client = &self.0[0].client;
+        client.batch_execute(&format!("{COUNTS}; DELETE FROM counts")).await.map_err(failed)?;
+        let upsert = client.prepare(UPSERT).await.map_err(failed)?;
+        for streams in streams.chunks(batch) {
+            client.batch_execute("BEGIN").await.map_err(failed)?;
+            for stream in streams {
+                client.execute(&upsert, &[stream]).await.map_err(failed)?;
+            }
+            client.batch_execute("COMMIT").await.map_err(failed)?;
+        }
+        Ok(())
     }
 }
 

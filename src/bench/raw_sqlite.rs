@@ -6,7 +6,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::contender::{Contender, Inserter, RARE_TYPE, counter, data, event_type, metadata, nanoseconds, stream_of};
+use super::contender::{
+    COUNTS, Contender, Inserter, RARE_TYPE, UPSERT, counter, data, event_type, metadata, nanoseconds, stream_of,
+};
 use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
 
@@ -161,6 +163,20 @@ impl Inserter for RawSqlite {
             }
             drop(insert);
             transaction.commit()
+        })
+    }
+
+    async fn upsert(&self, streams: &[String], batch: usize) -> Result<()> {
+        self.with(|connection| connection.execute_batch(&format!("{COUNTS}; DELETE FROM counts")))?;
+        streams.chunks(batch).try_for_each(|streams| {
+            self.with(|connection| {
+                let transaction =
+                    rusqlite::Transaction::new_unchecked(connection, rusqlite::TransactionBehavior::Immediate)?;
+                let mut upsert = transaction.prepare_cached(UPSERT)?;
+                streams.iter().try_for_each(|stream| upsert.execute([stream]).map(drop))?;
+                drop(upsert);
+                transaction.commit()
+            })
         })
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::contender::Contender;
 use super::store::StoreContender;
-use super::{Plan, bytes, costs, grown, held, lanes, live, round_to, tail};
+use super::{Plan, bytes, costs, grown, held, lanes, live, projection, round_to, tail};
 use crate::conformance::{Database, Harness};
 use crate::error::Result;
 
@@ -23,14 +23,17 @@ pub enum Study {
     BytesPerEvent,
     /// How soon a subscriber sees an event, and what those cost who wait.
     Live,
+    /// How fast a projection applies a log.
+    Projection,
     /// What each index, the hash and an index over payloads cost an insert.
     WriteCosts,
 }
 
 impl Study {
     /// Every study.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Live,
+        Self::Projection,
         Self::CallersTail,
         Self::AppendLanes,
         Self::BytesPerEvent,
@@ -47,6 +50,7 @@ impl Study {
             Self::AppendUnderSnapshot => "append_under_snapshot",
             Self::CallersTail => "callers_tail",
             Self::Live => "live",
+            Self::Projection => "projection",
             Self::AppendLanes => "append_lanes",
             Self::BytesPerEvent => "bytes_per_event",
             Self::WriteCosts => "write_costs",
@@ -59,6 +63,7 @@ impl Study {
             Self::AppendGrown => grown::run(plan, subject).await,
             Self::AppendUnderSnapshot => held::run(plan, subject).await,
             Self::Live => live::run(plan, subject).await,
+            Self::Projection => projection::run(plan, subject).await,
             Self::CallersTail => tail::run(plan, subject).await,
             Self::AppendLanes => lanes::run(plan, subject).await,
             Self::BytesPerEvent => bytes::run(subject).await,
