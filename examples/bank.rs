@@ -183,18 +183,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     // While the projection follows the log, who writes can wait until the table shows it.
-    let saves = async {
+    let deposit = async {
         let saved = store.execute::<Account>(&savings, Command::Deposit { cents: 300 }).await?;
         let name = projection_subscription("balances", 1);
         store.wait_for(&name, saved.appended.end(), Duration::from_secs(30)).await?;
         let rows = store.select("SELECT cents FROM balances_1 WHERE account = ?", &[(&savings).into()]).await?;
         Ok::<i64, Box<dyn std::error::Error>>(rows[0].get(0)?)
     };
-    let saved = tokio::select! {
+    let shown = tokio::select! {
         ended = projector.run() => return Ok(ended?),
-        saved = saves => saved?,
+        shown = deposit => shown?,
     };
-    assert_eq!(saved, 300);
+    assert_eq!(shown, 300);
 
     // The table holds nothing that the events don't tell: built again, it is the same.
     let before = balances(&store).await?;

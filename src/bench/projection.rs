@@ -49,6 +49,8 @@ pub(super) async fn run(plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
     let contender = StoreContender::open(&*ours).await?;
     fill(&contender, 0..events / PER_STREAM).await?;
     let names: Vec<String> = (0..events).map(|number| stream_name(number / 10 % (events / PER_STREAM))).collect();
+    // The schema is made by opening a store.
+    bare.open(&[]).await?.close().await;
     let raw = super::raw_inserter(&*bare, subject.scheme).await?;
     let mut projector = contender.store().project(Counts).batch(BATCH);
     projector.catch_up().await?;

@@ -175,7 +175,7 @@ async fn following_goes_on_until_it_is_interrupted() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), shows).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_mins(1), shows).await.unwrap();
     store.close().await;
     let kill = std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(kill.success());
