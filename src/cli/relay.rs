@@ -110,8 +110,8 @@ async fn nats(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 #[cfg(not(feature = "nats"))]
-async fn nats(_: Args, _: &Context) -> Result<(), Failure> {
-    Err(Failure::usage("--to: this program was built without the feature nats"))
+fn nats(_: Args, _: &Context) -> std::future::Ready<Result<(), Failure>> {
+    std::future::ready(Err(Failure::usage("--to: this program was built without the feature nats")))
 }
 
 #[cfg(feature = "webhook")]
@@ -129,8 +129,8 @@ async fn webhook(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 #[cfg(not(feature = "webhook"))]
-async fn webhook(_: Args, _: &Context) -> Result<(), Failure> {
-    Err(Failure::usage("--to: this program was built without the feature webhook"))
+fn webhook(_: Args, _: &Context) -> std::future::Ready<Result<(), Failure>> {
+    std::future::ready(Err(Failure::usage("--to: this program was built without the feature webhook")))
 }
 
 impl Args {

@@ -22,6 +22,8 @@ pub struct Saboteur {
     pub fault: Fault,
     /// The commands that this saboteur keeps in memory.
     pub commands: Mutex<HashMap<Uuid, Appended>>,
+    /// The last positions that this saboteur has seen or made.
+    pub heads: Mutex<HashMap<LaneId, Position>>,
     /// Tells the stores of a database apart.
     pub number: usize,
     /// What is not shown yet; shared by all stores of a database.
@@ -57,7 +59,14 @@ impl Backend for Saboteur {
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
-        commit::commit(self, lane, batch).await
+        let answers = commit::commit(self, lane, batch).await?;
+        let last = answers.iter().flatten().map(Appended::position).max();
+        let mut heads = self.heads.lock().unwrap();
+        if let (Some(head), Some(last)) = (heads.get_mut(&lane), last) {
+            *head = last.max(*head);
+        }
+        drop(heads);
+        Ok(answers)
     }
 
     /// The other faults are in the commit of a batch, which therefore gets every request.
@@ -78,7 +87,11 @@ impl Backend for Saboteur {
     }
 
     async fn head(&self, lane: LaneId) -> Result<Position> {
-        hide::head(self, lane).await
+        let head = hide::head(self, lane).await?;
+        if self.fault != Fault::IsDeafToOthers {
+            return Ok(head);
+        }
+        Ok(*self.heads.lock().unwrap().entry(lane).or_insert(head))
     }
 
     async fn event(&self, lane: LaneId, event_id: Uuid) -> Result<Option<RecordedEvent>> {

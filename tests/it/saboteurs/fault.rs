@@ -103,6 +103,8 @@ pub enum Fault {
     IgnoresSnapshotSchema,
     /// Sets metadata whatever its version.
     IgnoresMetadataVersion,
+    /// Tells of the head only what its own store has appended.
+    IsDeafToOthers,
     /// Takes members of a group that are gone for alive, so that their leases never end.
     KeepsDeadMembers,
     /// Saves the checkpoint of a share that another member has.

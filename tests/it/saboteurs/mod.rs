@@ -24,8 +24,8 @@ pub use hide::Hidden;
 
 /// Makes a backend break a promise. The backends of one database have a number each, and share what is hidden.
 pub fn sabotage(inner: Arc<dyn Backend>, fault: Fault, number: usize, hidden: &Hidden) -> Arc<dyn Backend> {
-    let (commands, hidden) = (Mutex::new(HashMap::new()), Arc::clone(hidden));
-    Arc::new(Saboteur { inner, fault, commands, number, hidden })
+    let (commands, heads, hidden) = (Mutex::default(), Mutex::default(), Arc::clone(hidden));
+    Arc::new(Saboteur { inner, fault, commands, heads, number, hidden })
 }
 
 #[derive(Debug)]
@@ -80,6 +80,7 @@ const LEFT_OUT: &[&str] = &[
 /// The families that take their time.
 const SLOW: &[&str] = &[
     "queue::",
+    "follow::",
     "durable::",
     "group::",
     "dead_letter::",
@@ -254,6 +255,7 @@ fn is_caught(fault: Fault, meant: &[&str]) {
     Fault::IgnoresMetadataVersion,
     &["metadata::a_stale_version_of_the_metadata_is_a_conflict"]
 )]
+#[case::is_deaf_to_others(Fault::IsDeafToOthers, &["follow::what_another_store_appends_wakes_a_subscription"])]
 #[case::keeps_dead_members(
     Fault::KeepsDeadMembers,
     &[
