@@ -9,7 +9,6 @@ mod read;
 mod request;
 mod transaction;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
