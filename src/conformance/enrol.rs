@@ -812,6 +812,7 @@ macro_rules! conformance_suite {
                 a_wrong_number_of_parameters_is_refused_before_it_is_sent
                 values_of_every_type_come_back
                 nulls_of_every_type_come_back
+                a_statement_takes_another_type_the_next_time
                 two_question_marks_are_one
                 an_append_of_a_transaction_keeps_the_rules
                 several_appends_of_a_transaction_follow_each_other

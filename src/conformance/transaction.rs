@@ -29,6 +29,7 @@ pub(super) const CASES: &[Case] = cases![
     a_wrong_number_of_parameters_is_refused_before_it_is_sent: "20.3" if Sql;
     values_of_every_type_come_back: "20.4" if Sql;
     nulls_of_every_type_come_back: "20.4" if Sql;
+    a_statement_takes_another_type_the_next_time: "20.4" if Sql;
     two_question_marks_are_one: "20.4" if Sql;
     an_append_of_a_transaction_keeps_the_rules: "20.5" if Sql;
     several_appends_of_a_transaction_follow_each_other: "20.5" if Sql;
@@ -241,6 +242,24 @@ async fn values_of_every_type_come_back(f: &Fixture) -> Verdict {
         ensure_eq!(row.get::<Vec<u8>>(8)?, bytes, "bytes");
         ensure_err!(row.get::<i64>(4), Error::Invalid { what: "column", .. });
     }
+    Ok(())
+}
+
+async fn a_statement_takes_another_type_the_next_time(f: &Fixture) -> Verdict {
+    let name = types(f).await?;
+    let insert = format!("INSERT INTO {name} (c3) VALUES (?)");
+    // One connection, which keeps the statement prepared.
+    let mut transaction = f.store.begin().await?;
+    for value in [Value::from(0.5), Value::from(2i64), Value::from(3i32), Value::from(0.25)] {
+        transaction.execute(&insert, &[value]).await?;
+    }
+    let mut found = Vec::new();
+    for row in transaction.select(&format!("SELECT c3 FROM {name}"), &[]).await? {
+        found.push(row.get::<f64>(0)?);
+    }
+    transaction.commit().await?;
+    found.sort_by(f64::total_cmp);
+    ensure_eq!(found, [0.25, 0.5, 2.0, 3.0], "numbers");
     Ok(())
 }
 
