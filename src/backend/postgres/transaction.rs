@@ -49,12 +49,12 @@ impl PgTransaction {
 #[async_trait]
 impl BackendTransaction for PgTransaction {
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
-        let statement = Statement { operation: "execute", sql: sql.to_owned(), params: params.to_vec() };
+        let statement = Statement { operation: "execute", sql: keyed(sql, params), params: params.to_vec() };
         convert::execute(self.lease.connection(), &statement).await
     }
 
     async fn select(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        let statement = Statement { operation: "select", sql: sql.to_owned(), params: params.to_vec() };
+        let statement = Statement { operation: "select", sql: keyed(sql, params), params: params.to_vec() };
         self.rows(&statement).await
     }
 
@@ -68,4 +68,11 @@ impl BackendTransaction for PgTransaction {
     async fn commit(self: Box<Self>) -> Result<()> {
         self.end().await
     }
+}
+
+/// Marks a statement with the types of its parameters: the driver keeps statements prepared by their text alone, and would
+/// send a number as the type that the same text had before.
+fn keyed(sql: &str, params: &[Value]) -> String {
+    let types: String = params.iter().map(|value| format!("{:?}", std::mem::discriminant(value))).collect();
+    format!("{sql}\n/* {types} */")
 }
