@@ -34,7 +34,8 @@ pub(super) async fn begin(postgres: &Postgres) -> Result<PgTransaction> {
 
 impl PgTransaction {
     pub(super) async fn rows(&mut self, statement: &Statement) -> Result<Vec<Row>> {
-        convert::run(self.lease.connection(), statement).await
+        let sql = keyed(&statement.sql, &statement.params);
+        convert::run(self.lease.connection(), &Statement { sql, ..statement.clone() }).await
     }
 
     pub(super) async fn end(self) -> Result<()> {
