@@ -107,7 +107,7 @@ impl Engine for Postgres {
     /// Runs a statement with the server's own way to plan.
     async fn select(&self, statement: Statement) -> Result<Vec<Row>> {
         let mut transaction = transaction::begin(self).await?;
-        let rows = transaction.rows(&statement).await?;
+        let rows = transaction.rows(statement).await?;
         transaction.end().await?;
         Ok(rows)
     }

@@ -33,9 +33,8 @@ pub(super) async fn begin(postgres: &Postgres) -> Result<PgTransaction> {
 }
 
 impl PgTransaction {
-    pub(super) async fn rows(&mut self, statement: &Statement) -> Result<Vec<Row>> {
-        let sql = keyed(&statement.sql, &statement.params);
-        convert::run(self.lease.connection(), &Statement { sql, ..statement.clone() }).await
+    pub(super) async fn rows(&mut self, statement: Statement) -> Result<Vec<Row>> {
+        convert::run(self.lease.connection(), &keyed(statement)).await
     }
 
     pub(super) async fn end(self) -> Result<()> {
@@ -50,13 +49,12 @@ impl PgTransaction {
 #[async_trait]
 impl BackendTransaction for PgTransaction {
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64> {
-        let statement = Statement { operation: "execute", sql: keyed(sql, params), params: params.to_vec() };
-        convert::execute(self.lease.connection(), &statement).await
+        let statement = Statement { operation: "execute", sql: sql.to_owned(), params: params.to_vec() };
+        convert::execute(self.lease.connection(), &keyed(statement)).await
     }
 
     async fn select(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
-        let statement = Statement { operation: "select", sql: keyed(sql, params), params: params.to_vec() };
-        self.rows(&statement).await
+        self.rows(Statement { operation: "select", sql: sql.to_owned(), params: params.to_vec() }).await
     }
 
     async fn append(&mut self, lane: LaneId, request: &Arc<Request>) -> Result<Result<Appended>> {
@@ -71,9 +69,23 @@ impl BackendTransaction for PgTransaction {
     }
 }
 
-/// Marks a statement with the types of its parameters: the driver keeps statements prepared by their text alone, and would
-/// send a number as the type that the same text had before.
-fn keyed(sql: &str, params: &[Value]) -> String {
-    let types: String = params.iter().map(|value| format!("{:?}", std::mem::discriminant(value))).collect();
-    format!("{sql}\n/* {types} */")
+/// Marks a statement with the types of its parameters: the driver keeps statements prepared by their text
+/// alone, and would send a number as the type that the same text had before.
+fn keyed(mut statement: Statement) -> Statement {
+    statement.sql.push_str("\n/* ");
+    for value in &statement.params {
+        statement.sql.push_str(match value {
+            Value::Bool(_) => "b",
+            Value::I32(_) => "4",
+            Value::I64(_) => "8",
+            Value::F64(_) => "f",
+            Value::Text(_) => "t",
+            Value::Json(_) => "j",
+            Value::Uuid(_) => "u",
+            Value::Time(_) => "z",
+            Value::Bytes(_) => "y",
+        });
+    }
+    statement.sql.push_str(" */");
+    statement
 }
