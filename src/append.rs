@@ -1,5 +1,7 @@
 //! What a caller asks to be appended, and what comes back.
 
+use chrono::{DateTime, Utc};
+
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
@@ -138,6 +140,8 @@ pub struct Appended {
     pub versions: Vec<(String, Version)>,
     /// Whether the command was decided before: this is then the first outcome, and nothing was stored now.
     pub duplicate: bool,
+    /// The time that the events got; `None` where nothing was stored now, or where the backend does not tell.
+    pub event_timestamp: Option<DateTime<Utc>>,
 }
 
 impl Appended {
@@ -149,7 +153,14 @@ impl Appended {
         versions: Vec<(String, Version)>,
         duplicate: bool,
     ) -> Self {
-        Self { lane, positions, versions, duplicate }
+        Self { lane, positions, versions, duplicate, event_timestamp: None }
+    }
+
+    /// Tells the time that the events got, so that those who follow the lane need not read them from the database.
+    #[must_use]
+    pub const fn at(mut self, event_timestamp: DateTime<Utc>) -> Self {
+        self.event_timestamp = Some(event_timestamp);
+        self
     }
 
     /// Returns the position of the last event; [`Position::ZERO`] where there were none.

@@ -1,10 +1,10 @@
 //! What the writers of a store have done.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::sync::watch;
 
 use crate::position::LaneId;
 
@@ -44,7 +44,7 @@ pub(crate) struct Counters {
     pub resent: AtomicU64,
     pub rolled_back: AtomicU64,
     /// The last position that was seen in the lane, and when.
-    head: watch::Sender<(i64, Option<Instant>)>,
+    head: Mutex<Option<(i64, Instant)>>,
     requests: AtomicU64,
     refused: AtomicU64,
     batches: AtomicU64,
@@ -65,24 +65,17 @@ impl Counters {
         self.longest_micros.fetch_max(micros, Ordering::Relaxed);
     }
 
-    /// Notes a position that was seen in the lane, and tells those who wait for news.
+    /// Notes a position that was seen in the lane.
     pub(crate) fn saw(&self, position: i64) {
-        self.head.send_if_modified(|(last, seen)| {
-            let is_news = *last < position;
-            (*last, *seen) = (position.max(*last), Some(Instant::now()));
-            is_news
-        });
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = head.map_or(position, |(last, _)| last.max(position));
+        *head = Some((last, Instant::now()));
     }
 
     /// Returns the lane's last position, if one was seen within some time.
     pub(crate) fn head_within(&self, time: Duration) -> Option<i64> {
-        let (last, seen) = *self.head.borrow();
-        seen.filter(|seen| seen.elapsed() < time).map(|_| last)
-    }
-
-    /// Tells of positions that were not seen before.
-    pub(crate) fn news(&self) -> watch::Receiver<(i64, Option<Instant>)> {
-        self.head.subscribe()
+        let head = *self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        head.filter(|(_, seen)| seen.elapsed() < time).map(|(last, _)| last)
     }
 
     pub(crate) fn metrics(&self, lane: LaneId) -> WriterMetrics {

@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod incarnation;
+mod paging;
 pub(crate) mod reading;
 
 use std::sync::Arc;
@@ -92,11 +93,11 @@ impl Store {
         let topic = topics.swap_remove(index);
         // A lost connection is made good, or the doubt about it told, before the callers' own deadline.
         let patience = config.statement_timeout() * 3 / 4;
-        let writers = Writer::start(&backend, &topic.lanes, patience)?;
-        let tails = topic.lanes.iter().enumerate().map(|(index, lane)| Arc::new(Tail::new(index, *lane)));
+        let tails: Vec<_> = topic.lanes.iter().map(|lane| Arc::new(Tail::new(*lane))).collect();
+        let writers = Writer::start(&backend, &tails, patience)?;
         let inner = Inner {
             backend,
-            tails: tails.collect(),
+            tails,
             progress: watch::Sender::default(),
             topic,
             writers,

@@ -42,6 +42,8 @@ pub struct Transaction {
     dialect: Dialect,
     /// Where the lanes end that were written, by their index.
     ends: Vec<(usize, Position)>,
+    /// The event that a projection is applying, or the first of them.
+    pub(crate) applied: Option<(LaneId, Position)>,
 }
 
 impl std::fmt::Debug for Transaction {
@@ -58,7 +60,7 @@ impl Store {
     pub async fn begin(&self) -> Result<Transaction> {
         let dialect = self.dialect()?;
         let open = self.deadline("begin a transaction", self.inner.backend.begin()).await?;
-        Ok(Transaction { store: self.clone(), open: Some(open), dialect, ends: Vec::new() })
+        Ok(Transaction { store: self.clone(), open: Some(open), dialect, ends: Vec::new(), applied: None })
     }
 
     /// Runs one reading statement of the caller's own, outside of any transaction, such as one over a read model. A `?`

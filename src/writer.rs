@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::append::{Appended, Condition};
 use crate::backend::{Backend, Request};
@@ -18,6 +18,7 @@ use crate::limits;
 use crate::metrics::{Counters, WriterMetrics};
 use crate::position::{LaneId, Position};
 use crate::resend;
+use crate::subscription::tail::Tail;
 
 /// Bytes of requests that are encoded and wait, or are being committed.
 const QUEUED_BYTES: usize = 2 * limits::REQUEST_BYTES;
@@ -84,23 +85,24 @@ impl Drop for Counted {
 }
 
 impl Writer {
-    /// Starts the writers of some lanes, which send a batch again for as long as `patience` where the connection is lost.
+    /// Starts the writers of lanes that have these tails, which send a batch again for as long as `patience` where the connection is lost.
     ///
     /// A backend that blocks the thread on which it commits gets one for all of its lanes, which share its connection and
     /// take turns.
     ///
     /// # Errors
     /// [`Error::Backend`] where no thread can be had.
-    pub(crate) fn start(backend: &Arc<dyn Backend>, lanes: &[LaneId], patience: Duration) -> Result<Vec<Self>> {
-        let work = |lane: &LaneId| LaneWork {
+    pub(crate) fn start(backend: &Arc<dyn Backend>, tails: &[Arc<Tail>], patience: Duration) -> Result<Vec<Self>> {
+        let work = |tail: &Arc<Tail>| LaneWork {
             backend: Arc::clone(backend),
-            lane: *lane,
-            is_only: lanes.len() == 1,
+            lane: tail.lane(),
+            tail: Arc::clone(tail),
+            is_only: tails.len() == 1,
             patience,
             counters: Arc::default(),
             callers: AtomicUsize::new(0),
         };
-        let (writers, work): (Vec<_>, Vec<_>) = lanes.iter().map(|lane| Self::new(work(lane))).unzip();
+        let (writers, work): (Vec<_>, Vec<_>) = tails.iter().map(|tail| Self::new(work(tail))).unzip();
         if backend.commit_blocks() {
             let runtime = Handle::current();
             let run = move || runtime.block_on(join_all(work));
@@ -146,14 +148,10 @@ impl Writer {
         !condition.items.is_empty() && head.is_none_or(is_long)
     }
 
-    /// Tells of positions that were not seen in the lane before.
-    pub(crate) fn news(&self) -> watch::Receiver<(i64, Option<Instant>)> {
-        self.lane.counters.news()
-    }
-
     /// Notes a position that was seen in the lane.
     pub(crate) fn observe(&self, position: Position) {
         self.lane.counters.saw(position.get());
+        self.lane.tail.saw(position);
     }
 
     /// Returns what this writer, which is the lane's, has done.
@@ -225,6 +223,8 @@ impl Writer {
 pub(crate) struct LaneWork {
     pub backend: Arc<dyn Backend>,
     pub lane: LaneId,
+    /// The lane's end, as those who follow it see it.
+    tail: Arc<Tail>,
     /// Whether the topic has no other lane.
     is_only: bool,
     /// For how long a batch is sent again that may have been carried out when the connection was lost.
@@ -286,11 +286,12 @@ impl LaneWork {
         let start = Instant::now();
         let answer = self.backend.commit_briefly(self.lane, request)?;
         let outcome = answer.flatten();
-        self.count(std::slice::from_ref(&outcome), start.elapsed());
+        self.answered(std::slice::from_ref(request), std::slice::from_ref(&outcome), start.elapsed());
         Some(outcome)
     }
 
-    fn count(&self, outcomes: &[Result<Appended>], took: Duration) {
+    /// Counts a batch that was answered, and shows its events to those who follow the lane.
+    fn answered(&self, requests: &[Arc<Request>], outcomes: &[Result<Appended>], took: Duration) {
         let undecided = outcomes.iter().filter(|outcome| matches!(outcome, Err(error) if !is_decided(error))).count();
         let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count() - undecided;
         if outcomes.len() > undecided {
@@ -301,6 +302,7 @@ impl LaneWork {
         let news = outcomes.iter().flatten().filter(|outcome| !outcome.duplicate && outcome.positions.is_some());
         if let Some(head) = news.map(|outcome| outcome.position().get()).max() {
             self.counters.saw(head);
+            self.tail.committed(requests.iter().zip(outcomes));
         }
         tracing::debug!(lane = %self.lane, requests = outcomes.len(), refused, undecided, ?took, "a batch is answered");
     }
@@ -324,7 +326,7 @@ async fn commit(lane: &LaneWork, mut batch: Vec<Waiting>) {
     let requests: Vec<_> = batch.iter().map(|waiting| Arc::clone(&waiting.request)).collect();
     let start = Instant::now();
     let outcomes = resend::commit(lane, &requests).await;
-    lane.count(&outcomes, start.elapsed());
+    lane.answered(&requests, &outcomes, start.elapsed());
     for (Waiting { answer, place, .. }, outcome) in batch.into_iter().zip(outcomes) {
         // Who is answered waits no more; a caller that left meanwhile needs no answer.
         drop(place);

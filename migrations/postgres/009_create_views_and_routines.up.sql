@@ -251,11 +251,11 @@ BEGIN
       VALUES (lane, command_id, command_type, command_stream, command_stream_type, now_here, command_actor,
         command_source, command_data, request_hash, head + 1, head + 1 + coalesce(cardinality(more_ids), 0));
   END IF;
-  RETURN ARRAY[head + 1, last_version];
+  RETURN ARRAY[head + 1, last_version, (extract(epoch FROM now_here) * 1000000)::bigint];
 END;
 $$;
 COMMENT ON FUNCTION annals_append IS
-  'The library''s own append to one stream, in one call: returns the first position and the version before it. Else it stores nothing, and returns -1 and the version where nothing but the version is other than expected (null: any, -1: it exists); or null, where the library has to decide: the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';
+  'The library''s own append to one stream, in one call: returns the first position, the version before it, and the time of the events in microseconds since 1970. Else it stores nothing, and returns -1 and the version where nothing but the version is other than expected (null: any, -1: it exists); or null, where the library has to decide: the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';
 
 CREATE FUNCTION annals_first_matches(
   lane bigint,
@@ -406,11 +406,11 @@ BEGIN
           command_data, request_hashes, command_firsts, command_lasts)
           AS c(id, type, stream, stream_type, actor, source, data, hash, first, last);
   END IF;
-  RETURN head || bases;
+  RETURN ARRAY[head, (extract(epoch FROM now_here) * 1000000)::bigint] || bases;
 END;
 $$;
 COMMENT ON FUNCTION annals_append_batch IS
-  'The library''s own append of several requests that it decided on suppositions: stores them where all suppositions hold, and returns the head and the versions of the streams before them. Else it stores nothing, and returns -1 and the versions where nothing but versions is other than supposed, or null. Supposed are the versions of streams (null: any, -1: it exists), their types, that none is deleted, that commands and given event ids are new, and that no event matches a condition. Positions and versions of the rows count from what is found. The search path must name the schema, and the transaction must be READ COMMITTED.';
+  'The library''s own append of several requests that it decided on suppositions: stores them where all suppositions hold, and returns the head before them, their time in microseconds since 1970, and the versions of the streams before them. Else it stores nothing, and returns -1 and the versions where nothing but versions is other than supposed, or null. Supposed are the versions of streams (null: any, -1: it exists), their types, that none is deleted, that commands and given event ids are new, and that no event matches a condition. Positions and versions of the rows count from what is found. The search path must name the schema, and the transaction must be READ COMMITTED.';
 
 CREATE FUNCTION append_to_stream(
   stream text,

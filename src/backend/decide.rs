@@ -118,6 +118,27 @@ impl Placed<'_> {
     }
 }
 
+/// Returns the events of a request as readers get them, where its outcome tells where and when they were stored.
+pub(crate) fn recorded(request: &Request, outcome: &Appended) -> Option<Vec<RecordedEvent>> {
+    let ((first, _), now) = outcome.positions.zip(outcome.event_timestamp)?;
+    let mut versions: HashMap<&str, Version> = HashMap::new();
+    for (stream, version) in &outcome.versions {
+        versions.insert(stream, *version);
+    }
+    for event in &request.events {
+        let version = versions.get_mut(request.streams[event.stream].aggregate_id.as_str())?;
+        *version = version.plus(-1);
+    }
+    let mut position = first.plus(-1);
+    let place = |event: &EventWrite| {
+        let stream = &request.streams[event.stream];
+        let version = versions.get_mut(stream.aggregate_id.as_str())?;
+        (position, *version) = (position.next(), version.next());
+        Placed { event, stream, position, version: *version }.recorded(outcome.lane, now).ok()
+    };
+    request.events.iter().map(place).collect()
+}
+
 /// What happens to a stream's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamChange<'a> {
@@ -295,7 +316,8 @@ fn place<'a>(state: &LaneState, request: &'a Request) -> Accepted<'a> {
         .collect();
     let positions = events.first().map(|first| (first.position, position));
     let versions = written().map(|((stream, _), after)| (stream.aggregate_id.clone(), *after)).collect();
-    let outcome = Appended::new(state.lane, positions, versions, false);
+    let mut outcome = Appended::new(state.lane, positions, versions, false);
+    outcome.event_timestamp = positions.map(|_| state.now);
     Accepted { events, streams, command: request.command.as_ref(), now: state.now, outcome }
 }
 

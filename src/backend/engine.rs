@@ -39,6 +39,16 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
         Duration::from_millis(5)..=Duration::from_millis(100)
     }
 
+    /// See [`Backend::page_rows`].
+    fn page_rows(&self) -> usize {
+        1_000
+    }
+
+    /// See [`Backend::reads_ahead`].
+    fn reads_ahead(&self) -> bool {
+        true
+    }
+
     /// See [`Backend::heard`].
     async fn heard(&self, _lane: LaneId) {
         std::future::pending::<()>().await;
@@ -62,8 +72,9 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
         self.fetch(statement).await
     }
 
-    /// Runs two reading statements: the lane's head, and then, or in the same snapshot, the events.
-    async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)>;
+    /// Runs two reading statements: the lane's head, and then, or in the same snapshot, the events, of which there are at
+    /// most `rows`.
+    async fn page(&self, head: Statement, events: Statement, rows: usize) -> Result<(Position, Vec<RecordedEvent>)>;
 
     /// Runs writing statements in one transaction that takes the lane's lock first, and returns how many rows each
     /// changed.
@@ -117,6 +128,14 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     fn poll_interval(&self) -> RangeInclusive<Duration> {
         self.0.poll_interval()
+    }
+
+    fn page_rows(&self) -> usize {
+        self.0.page_rows()
+    }
+
+    fn reads_ahead(&self) -> bool {
+        self.0.reads_ahead()
     }
 
     async fn heard(&self, lane: LaneId) {
@@ -179,7 +198,7 @@ impl<E: Engine> Backend for SqlBackend<E> {
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {
         let head = statements::head(E::DIALECT, lane);
         let events = statements::events(E::DIALECT, lane, query, rows);
-        let (head, mut events) = self.0.page(head, events).await?;
+        let (head, mut events) = self.0.page(head, events, rows).await?;
         let ordered = match query.direction {
             Direction::Forward => events.is_sorted_by_key(|event| event.position),
             Direction::Backward => events.is_sorted_by_key(|event| std::cmp::Reverse(event.position)),

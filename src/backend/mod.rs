@@ -180,10 +180,21 @@ pub trait Backend: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Returns how long those who follow a lane wait until they look for what other processes have committed: the first
-    /// while there is news, up to the second while there is none.
+    /// Returns how long those who follow a lane wait until they look for what other processes have committed: a part of
+    /// the time for which there was no news, but not less than the first, and not more than the second.
     fn poll_interval(&self) -> RangeInclusive<Duration> {
         Duration::from_millis(10)..=Duration::from_millis(100)
+    }
+
+    /// Returns how many events are read at a time where a caller reads all that answer a query: so many that a call to the
+    /// database is cheap beside them.
+    fn page_rows(&self) -> usize {
+        1_000
+    }
+
+    /// Returns whether the next page is read while a caller deals with one: that pays where a database works elsewhere.
+    fn reads_ahead(&self) -> bool {
+        true
     }
 
     /// Returns once another process may have committed to a lane; never, where nothing tells. It is a hint, of which

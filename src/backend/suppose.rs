@@ -94,17 +94,20 @@ impl<'a> Supposed<'a> {
     /// supposed only; a stream of which no version is supposed refuses none.
     pub(crate) fn decide(&self, batch: &'a [Arc<Request>]) -> Vec<Accepted<'a>> {
         let bases: Vec<_> = self.streams.iter().map(SupposedStream::base).collect();
-        self.run(batch, self.furthest_after, &bases).1
+        // The server gives the time.
+        self.run(batch, self.furthest_after, &bases, DateTime::UNIX_EPOCH).1
     }
 
-    /// Returns the answers, now that the server has told the head and the versions of the streams before the batch.
+    /// Returns the answers, now that the server has told the head and the versions of the streams before the batch, and
+    /// the time of its events.
     pub(crate) fn answers(
         &self,
         batch: &'a [Arc<Request>],
         head: Position,
         versions: &[Version],
+        now: DateTime<Utc>,
     ) -> Vec<Result<Appended>> {
-        self.run(batch, head, versions).0
+        self.run(batch, head, versions, now).0
     }
 
     fn run(
@@ -112,9 +115,9 @@ impl<'a> Supposed<'a> {
         batch: &'a [Arc<Request>],
         head: Position,
         versions: &[Version],
+        now: DateTime<Utc>,
     ) -> (Vec<Result<Appended>>, Vec<Accepted<'a>>) {
-        // The server gives the time.
-        let mut state = LaneState::new(self.lane, head, DateTime::<Utc>::UNIX_EPOCH);
+        let mut state = LaneState::new(self.lane, head, now);
         let streams = self.streams.iter().zip(versions).filter(|(_, version)| **version > Version::ZERO);
         state.streams.extend(streams.map(|(stream, version)| {
             let aggregate_type = stream.rule.aggregate_type.clone();

@@ -19,6 +19,8 @@ pub(super) const COUNTS: &str =
     "CREATE TABLE IF NOT EXISTS counts (stream varchar(100) PRIMARY KEY, events bigint NOT NULL)";
 pub(super) const UPSERT: &str =
     "INSERT INTO counts VALUES ($1, 1) ON CONFLICT (stream) DO UPDATE SET events = counts.events + 1";
+/// What precedes the new number of events, where the row is there.
+pub(super) const ON_CONFLICT: &str = "ON CONFLICT (stream) DO UPDATE SET events =";
 
 /// Something that appends and reads.
 #[async_trait]

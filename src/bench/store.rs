@@ -1,9 +1,11 @@
 //! The store as a contender.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -129,25 +131,18 @@ impl Contender for StoreContender {
     }
 
     async fn read_stream(&self, stream: &str) -> Result<usize> {
-        let page = self.0.page(self.0.lane(stream), &Query::stream(stream), 1_000).await?;
-        for event in &page.events {
+        let mut events = pin!(self.0.read(Query::stream(stream).limit(1_000)));
+        let mut count = 0;
+        while let Some(event) = events.try_next().await? {
             event.payload.to::<serde_json::Value>()?;
             event.metadata.as_ref().map(Json::to::<serde_json::Value>).transpose()?;
+            count += 1;
         }
-        Ok(page.events.len())
+        Ok(count)
     }
 
     async fn read_log(&self) -> Result<usize> {
-        let lane = self.0.topic().lanes[0];
-        let (mut events, mut query) = (0, Query::new());
-        loop {
-            let page = self.0.page(lane, &query, 1_000).await?;
-            events += page.events.len();
-            if !page.more {
-                return Ok(events);
-            }
-            query = query.after(page.scanned);
-        }
+        self.0.read(Query::new()).try_fold(0, async |count, _| Ok(count + 1)).await
     }
 
     async fn query_type(&self) -> Result<usize> {

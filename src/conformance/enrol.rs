@@ -713,6 +713,9 @@ macro_rules! conformance_suite {
                 values_in_json_answer_live_as_they_do_from_the_log
                 a_subscription_of_a_stream_shows_its_deletion
                 a_query_with_an_end_can_not_be_followed
+            }
+            live {
+                what_comes_is_what_is_stored
                 the_boundary_of_catching_up_is_crossed_at_every_offset
                 what_several_stores_append_is_returned_in_order
                 what_another_store_appends_wakes_a_subscription
@@ -829,6 +832,7 @@ macro_rules! conformance_suite {
                 runners_that_begin_at_once_create_the_tables_once
                 an_event_that_a_projection_appends_is_appended_once
                 a_batch_takes_effect_whole
+                events_of_a_transaction_can_be_applied_together
                 events_of_a_stream_are_applied_in_their_order
                 a_filter_chooses_and_the_checkpoint_passes_the_rest
                 a_live_projection_applies_what_comes

@@ -1,10 +1,9 @@
-//! Contract section 14: subscriptions return every event that answers, in order, each once, and then those that come.
+//! Contract section 14: where subscriptions begin, what they return, and where they stand.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use futures::future::try_join_all;
 use uuid::Uuid;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
@@ -36,27 +35,20 @@ pub(super) const CASES: &[Case] = cases![
     values_in_json_answer_live_as_they_do_from_the_log: "14.3" if JsonFilters;
     a_subscription_of_a_stream_shows_its_deletion: "14.3", "8.1";
     a_query_with_an_end_can_not_be_followed: "14.3";
-    the_boundary_of_catching_up_is_crossed_at_every_offset: "14.1";
-    what_several_stores_append_is_returned_in_order: "14.1", "5.1" if Durable;
-    what_another_store_appends_wakes_a_subscription: "14.4" if Durable;
-    a_slow_subscription_misses_nothing: "14.4";
-    a_dropped_wait_loses_nothing: "14.4";
-    many_subscriptions_share_few_connections: "14.4" if Durable;
-    closing_the_store_ends_a_wait: "14.4";
 ];
 
 /// How long an event may take to come.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns the next event, or fails the case.
-async fn next(subscription: &mut Subscription) -> Result<(String, Version), Failure> {
+pub(super) async fn next(subscription: &mut Subscription) -> Result<(String, Version), Failure> {
     let event = tokio::time::timeout(PATIENCE, subscription.next()).await;
     let event = event.map_err(|_| Failure(format!("no event came within {PATIENCE:?}")))??;
     Ok((event.aggregate_id.clone(), event.aggregate_version))
 }
 
 /// Returns what is there, until the subscription has caught up.
-async fn rest(subscription: &mut Subscription) -> Result<Vec<(String, Version)>> {
+pub(super) async fn rest(subscription: &mut Subscription) -> Result<Vec<(String, Version)>> {
     let mut found = Vec::new();
     while let Some(event) = subscription.try_next().await? {
         found.push((event.aggregate_id.clone(), event.aggregate_version));
@@ -68,7 +60,7 @@ fn versions(stream: &str, versions: std::ops::RangeInclusive<i64>) -> Vec<(Strin
     versions.map(|version| (stream.to_owned(), Version::new(version))).collect()
 }
 
-async fn append(store: &Store, stream: &Stream, events: usize) -> Result<()> {
+pub(super) async fn append(store: &Store, stream: &Stream, events: usize) -> Result<()> {
     let events = (0..events).map(|number| NewEvent::json("Happened", &number)).collect::<Result<Vec<_>>>()?;
     store.append(stream, Expected::Any, events).await.map(drop)
 }
@@ -381,161 +373,5 @@ async fn a_query_with_an_end_can_not_be_followed(f: &Fixture) -> Verdict {
         let refused = f.store.subscribe(Start::Beginning, query).await.map(drop);
         ensure_err!(refused, Error::Invalid { what: "query of a subscription", .. });
     }
-    Ok(())
-}
-
-async fn the_boundary_of_catching_up_is_crossed_at_every_offset(f: &Fixture) -> Verdict {
-    let stream = f.filled("a", 40).await?;
-    let (mut subscriptions, mut total) = (Vec::new(), 40);
-    for offset in 0..=40 {
-        let mut subscription = f.store.subscribe(Start::Beginning, Query::stream("a")).await?;
-        for version in 1..=offset {
-            ensure_eq!(next(&mut subscription).await?.1, Version::new(version), "an event before the boundary");
-        }
-        // Some are appended while pages are read, some while the subscription waits.
-        let size = usize::try_from(offset % 3).unwrap_or_default();
-        append(&f.store, &stream, size).await?;
-        total += offset % 3;
-        subscriptions.push((offset, subscription));
-    }
-    let appended = async {
-        for _ in 0..40 {
-            append(&f.store, &stream, 1).await?;
-        }
-        Ok::<_, Failure>(())
-    };
-    total += 40;
-    let followed = try_join_all(subscriptions.iter_mut().map(async |(offset, subscription)| {
-        for version in *offset + 1..=total {
-            ensure_eq!(
-                next(subscription).await?.1,
-                Version::new(version),
-                "an event of the one that had read {offset}"
-            );
-        }
-        Ok(())
-    }));
-    let (appended, followed) = tokio::join!(appended, followed);
-    appended?;
-    followed.map(drop)
-}
-
-async fn what_several_stores_append_is_returned_in_order(f: &Fixture) -> Verdict {
-    const EACH: usize = 60;
-    let stores = super::together::stores(f, 3).await?;
-    let mut subscription = f.store.subscribe(Start::Beginning, Query::new()).await?;
-    let writers = stores.iter().enumerate().map(async |(number, store)| {
-        let stream = Stream::new("thing", format!("{{same}}writer-{number}"))?;
-        for size in 0..EACH {
-            append(store, &stream, 1 + size % 3).await?;
-        }
-        Ok::<_, Failure>(())
-    });
-    let total = stores.len() * (0..EACH).map(|size| 1 + size % 3).sum::<usize>();
-    let follow = async {
-        let mut last = Position::ZERO;
-        for _ in 0..total {
-            let event = tokio::time::timeout(PATIENCE, subscription.next()).await;
-            let event = event.map_err(|_| Failure(format!("nothing came after position {last}")))??;
-            ensure_eq!(event.position, last.next(), "the position after {last}");
-            last = event.position;
-        }
-        Ok(())
-    };
-    let (written, followed) = tokio::join!(try_join_all(writers), follow);
-    super::together::close(stores).await;
-    written?;
-    followed
-}
-
-async fn what_another_store_appends_wakes_a_subscription(f: &Fixture) -> Verdict {
-    let (stream, other) = (f.filled("a", 1).await?, f.another().await?);
-    let mut subscription = f.store.subscribe(Start::Now, Query::new()).await?;
-    for version in 2..=6 {
-        let waited = tokio::time::timeout(Duration::from_millis(20), subscription.next()).await;
-        ensure!(waited.is_err(), "{waited:?} came before it was appended");
-        append(&other, &stream, 1).await?;
-        ensure_eq!(next(&mut subscription).await?.1, Version::new(version), "the version of the event that came");
-    }
-    other.close().await;
-    Ok(())
-}
-
-/// More events than are kept for those who follow.
-const MORE_THAN_ARE_KEPT: usize = 9_000;
-
-async fn a_slow_subscription_misses_nothing(f: &Fixture) -> Verdict {
-    let stream = f.filled("a", 1).await?;
-    let mut slow = f.store.subscribe(Start::Beginning, Query::new()).await?;
-    let mut quick = f.store.subscribe(Start::Beginning, Query::new()).await?;
-    for subscription in [&mut slow, &mut quick] {
-        next(subscription).await?;
-        let waited = tokio::time::timeout(Duration::from_millis(1), subscription.next()).await;
-        ensure!(waited.is_err(), "{waited:?} came before it was appended");
-    }
-    let last = 1 + i64::try_from(MORE_THAN_ARE_KEPT).unwrap_or_default();
-    for _ in 0..MORE_THAN_ARE_KEPT / 1_000 {
-        append(&f.store, &stream, 1_000).await?;
-    }
-    for (name, subscription) in [("quick", &mut quick), ("slow", &mut slow)] {
-        for version in 2..=last {
-            ensure_eq!(next(subscription).await?.1, Version::new(version), "the next event of the {name} one");
-        }
-    }
-    Ok(())
-}
-
-async fn a_dropped_wait_loses_nothing(f: &Fixture) -> Verdict {
-    let stream = f.filled("a", 1).await?;
-    let mut subscription = f.store.subscribe(Start::Beginning, Query::new()).await?;
-    let mut found = Vec::new();
-    for round in 0..60u64 {
-        if round % 2 == 0 {
-            append(&f.store, &stream, 2).await?;
-        }
-        let patience = Duration::from_micros(round * 37);
-        while let Ok(event) = tokio::time::timeout(patience, subscription.next()).await {
-            found.push(event?.aggregate_version);
-        }
-    }
-    found.extend(rest(&mut subscription).await?.into_iter().map(|(_, version)| version));
-    ensure_eq!(found, (1..=61).map(Version::new).collect::<Vec<_>>(), "versions");
-    Ok(())
-}
-
-async fn many_subscriptions_share_few_connections(f: &Fixture) -> Verdict {
-    let store = f.database.open(&[("pool_max", "2")]).await?;
-    let stream = f.filled("a", 10).await?;
-    let mut subscriptions = Vec::new();
-    for _ in 0..200 {
-        subscriptions.push(store.subscribe(Start::Beginning, Query::new()).await?);
-    }
-    let follow = try_join_all(subscriptions.iter_mut().map(async |subscription| {
-        for version in 1..=15 {
-            ensure_eq!(next(subscription).await?.1, Version::new(version), "the next event");
-        }
-        Ok::<_, Failure>(())
-    }));
-    let appended = async {
-        for _ in 0..5 {
-            append(&store, &stream, 1).await?;
-        }
-        Ok::<_, Failure>(())
-    };
-    let (followed, appended) = tokio::join!(follow, appended);
-    store.close().await;
-    appended?;
-    followed.map(drop)
-}
-
-async fn closing_the_store_ends_a_wait(f: &Fixture) -> Verdict {
-    let mut subscription = f.store.subscribe(Start::Beginning, Query::new()).await?;
-    let close = async {
-        tokio::task::yield_now().await;
-        f.store.close().await;
-    };
-    let (ended, ()) = tokio::join!(tokio::time::timeout(PATIENCE, subscription.next()), close);
-    let ended = ended.map_err(|_| Failure("the wait went on after the store was closed".into()))?;
-    ensure_err!(ended.map(drop), Error::Closed);
     Ok(())
 }

@@ -138,6 +138,43 @@ impl Projection for Ledger {
     }
 }
 
+/// A ledger that writes the rows of a transaction together, and counts them.
+pub(super) struct Together {
+    pub ledger: Ledger,
+    pub sizes: Vec<usize>,
+}
+
+#[async_trait]
+impl Projection for Together {
+    fn name(&self) -> &str {
+        self.ledger.name()
+    }
+
+    async fn create(&mut self, transaction: &mut Transaction) -> ProjectionResult {
+        self.ledger.create(transaction).await
+    }
+
+    async fn apply(&mut self, _: &mut Transaction, _: &RecordedEvent) -> ProjectionResult {
+        Err("it applies the events of a transaction together".into())
+    }
+
+    async fn apply_all(&mut self, transaction: &mut Transaction, events: &[&RecordedEvent]) -> ProjectionResult {
+        for event in events {
+            self.ledger.apply(transaction, event).await?;
+        }
+        self.sizes.push(events.len());
+        Ok(())
+    }
+
+    async fn clear(&mut self, transaction: &mut Transaction) -> ProjectionResult {
+        self.ledger.clear(transaction).await
+    }
+
+    async fn activate(&mut self, transaction: &mut Transaction) -> ProjectionResult {
+        self.ledger.activate(transaction).await
+    }
+}
+
 /// Creates the table of activations.
 pub(super) async fn prepare(f: &Fixture) -> Result<(), Failure> {
     let mut transaction = f.store.begin().await?;

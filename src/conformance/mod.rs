@@ -40,6 +40,7 @@ mod json_filter;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod ledger;
 mod limits;
+mod live;
 mod lives;
 mod members;
 mod metadata;
@@ -111,6 +112,7 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("routines", routines::CASES),
     ("subscriptions", subscriptions::CASES),
     ("follow", follow::CASES),
+    ("live", live::CASES),
     ("durable", durable::CASES),
     ("group", group::CASES),
     ("dead_letter", dead_letter::CASES),

@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::ledger::{BRIEF, Ledger, dropped_after, next_times, prepare, versions};
+use super::ledger::{BRIEF, Ledger, Together, dropped_after, next_times, prepare, versions};
 use super::prompt;
 use crate::append::Append;
 use crate::error::Error;
@@ -29,6 +29,7 @@ pub(super) const CASES: &[Case] = cases![
     runners_that_begin_at_once_create_the_tables_once: "17.1", "17.2" if Sql, Durable;
     an_event_that_a_projection_appends_is_appended_once: "17.1", "20.1" if Sql;
     a_batch_takes_effect_whole: "17.3" if Sql;
+    events_of_a_transaction_can_be_applied_together: "17.3" if Sql;
     events_of_a_stream_are_applied_in_their_order: "17.3" if Sql;
     a_filter_chooses_and_the_checkpoint_passes_the_rest: "17.3" if Sql;
     a_live_projection_applies_what_comes: "17.3" if Sql;
@@ -221,6 +222,19 @@ async fn a_batch_takes_effect_whole(f: &Fixture) -> Verdict {
     ensure_err!(f.store.project(ledger.clone()).batch(3).catch_up().await, Error::Projection { .. });
     ensure_eq!(ledger.rows(&f.store).await?, versions("a", 1..=3), "effects of the batches before the error");
     ensure_eq!(reached(&f.store).await?, 3, "the checkpoint");
+    Ok(())
+}
+
+async fn events_of_a_transaction_can_be_applied_together(f: &Fixture) -> Verdict {
+    prepare(f).await?;
+    f.filled("a", 7).await?;
+    let mut together = Together { ledger: Ledger::new(f).refusing("a", 9), sizes: Vec::new() };
+    f.store.project(&mut together).batch(3).catch_up().await?;
+    ensure_eq!(together.sizes, [3, 3, 1], "events of each transaction");
+    f.filled("a", 5).await?;
+    let failed = f.store.project(&mut together).batch(3).catch_up().await;
+    ensure_err!(failed, Error::Projection { position, .. } if position.get() == 8);
+    ensure_eq!(together.ledger.rows(&f.store).await?, versions("a", 1..=7), "effects");
     Ok(())
 }
 

@@ -101,6 +101,18 @@ pub trait Projection: Send {
     /// Applies an event; those of a lane come in its order.
     async fn apply(&mut self, transaction: &mut Transaction, event: &RecordedEvent) -> ProjectionResult;
 
+    /// Applies the events of a transaction; one by one with [`apply`](Projection::apply), without this.
+    ///
+    /// A call to a server takes longer than most statements: a projection that writes many rows with one statement here is
+    /// built several times as fast.
+    async fn apply_all(&mut self, transaction: &mut Transaction, events: &[&RecordedEvent]) -> ProjectionResult {
+        for event in events {
+            transaction.applied = Some((event.lane, event.position));
+            self.apply(transaction, event).await?;
+        }
+        Ok(())
+    }
+
     /// Empties the tables of this version, so that it can be built again.
     async fn clear(&mut self, transaction: &mut Transaction) -> ProjectionResult;
 
@@ -139,6 +151,10 @@ impl<P: Projection + ?Sized> Projection for &mut P {
 
     async fn apply(&mut self, transaction: &mut Transaction, event: &RecordedEvent) -> ProjectionResult {
         (**self).apply(transaction, event).await
+    }
+
+    async fn apply_all(&mut self, transaction: &mut Transaction, events: &[&RecordedEvent]) -> ProjectionResult {
+        (**self).apply_all(transaction, events).await
     }
 
     async fn clear(&mut self, transaction: &mut Transaction) -> ProjectionResult {
@@ -206,8 +222,8 @@ impl Identity {
     }
 
     /// Returns what to say of an error that the projection answered, about an event.
-    fn failed(&self, step: &'static str, event: Option<&RecordedEvent>, source: Failed) -> Error {
-        let (lane, position) = event.map_or((0, Position::ZERO), |event| (event.lane.get(), event.position));
+    fn failed(&self, step: &'static str, event: Option<(LaneId, Position)>, source: Failed) -> Error {
+        let (lane, position) = event.map_or((0, Position::ZERO), |(lane, position)| (lane.get(), position));
         Error::Projection { name: self.subscription.clone(), step, lane, position, source }
     }
 
@@ -257,12 +273,11 @@ impl Identity {
         transaction: &mut Transaction,
         events: &[E],
     ) -> Result<()> {
-        for event in events {
-            let event = event.borrow();
-            let applied = projection.apply(transaction, event).await;
-            applied.map_err(|source| self.failed("apply", Some(event), source))?;
-        }
-        Ok(())
+        let events: Vec<&RecordedEvent> = events.iter().map(Borrow::borrow).collect();
+        let Some(first) = events.first() else { return Ok(()) };
+        transaction.applied = Some((first.lane, first.position));
+        let applied = projection.apply_all(transaction, &events).await;
+        applied.map_err(|source| self.failed("apply", transaction.applied, source))
     }
 }
 

@@ -50,6 +50,12 @@ pub(crate) fn damaged(reason: impl Into<String>) -> Error {
     Error::backend("annals", "decode a row", ErrorClass::Fatal, reason.into())
 }
 
+/// The time of a number of microseconds since 1970.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn time(micros: i64) -> Result<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros).ok_or_else(|| damaged(format!("{micros} is no time")))
+}
+
 pub(crate) fn hash(bytes: &[u8]) -> Result<[u8; 32]> {
     bytes.try_into().map_err(|_| damaged("a hash is not 32 bytes long"))
 }

@@ -6,6 +6,7 @@ use futures::{Stream as Events, TryStreamExt, stream};
 use uuid::Uuid;
 
 use super::Store;
+use super::paging::Pages;
 use crate::backend::EventPlace;
 use crate::command::RecordedCommand;
 use crate::error::{Error, Result};
@@ -15,9 +16,6 @@ use crate::position::{LaneId, Position, Version};
 use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 use crate::stream::StreamInfo;
-
-/// Events of one page where a caller reads without naming a size.
-const PAGE: usize = 1_000;
 
 impl Store {
     /// Reads the whole of a stream, forward. For long streams, [`Store::read`] returns events one by one.
@@ -41,7 +39,8 @@ impl Store {
     /// Reads the events that answer a query one by one, in constant memory; lane by lane, where the topic has several.
     ///
     /// The events of a lane end at the head that its first page saw. No transaction or connection is held between
-    /// pages.
+    /// pages. While a caller deals with a page, the next one is read, from the second page on, where a
+    /// server does that.
     ///
     /// # Errors
     /// The items are errors where the backend answers one, and [`Error::Gap`] where the log does not continue.
@@ -50,9 +49,7 @@ impl Store {
             Some(range) => vec![self.lane(&range.aggregate_id)],
             None => self.inner.topic.lanes.clone(),
         };
-        let left = query.limit.unwrap_or(u64::MAX);
-        let start = Reading { store: self.clone(), query, lanes, rest: None, left };
-        stream::try_unfold(start, Reading::next_page)
+        stream::try_unfold(Pages::new(self.clone(), query, lanes), Pages::next)
             .map_ok(|events| stream::iter(events.into_iter().map(Ok)))
             .try_flatten()
     }
@@ -85,7 +82,7 @@ impl Store {
 
     /// Finds the last change of the stream's life before the end of a query, and asks for what showed then: nothing that
     /// was stored after the changes were looked for, which may be another one.
-    async fn resolve_as_of(&self, lane: LaneId, query: &Query) -> Result<Query> {
+    pub(super) async fn resolve_as_of(&self, lane: LaneId, query: &Query) -> Result<Query> {
         let mut resolved = query.clone().include_deleted();
         let Some(range) = &mut resolved.stream else { return Ok(resolved) };
         let markers = Query {
@@ -98,7 +95,7 @@ impl Store {
             include_deleted: true,
             ..Query::default()
         };
-        let page = self.deadline("read events", self.inner.backend.read(lane, &markers, PAGE)).await?;
+        let page = self.deadline("read events", self.inner.backend.read(lane, &markers, limits::PAGE_ROWS)).await?;
         let (head, found) = (page.head, page.events);
         match query.direction {
             Direction::Forward => resolved.until = Some(query.until.map_or(head, |until| until.min(head))),
@@ -325,43 +322,8 @@ impl Store {
     }
 }
 
-/// A paged read between two pages.
-struct Reading {
-    store: Store,
-    query: Query,
-    /// The lanes that are still to be read, the current one first.
-    lanes: Vec<LaneId>,
-    /// What is still to be read of the current lane; `None` before its first page.
-    rest: Option<Query>,
-    left: u64,
-}
-
-impl Reading {
-    async fn next_page(mut self) -> Result<Option<(Vec<RecordedEvent>, Self)>> {
-        let (Some(lane), 1..) = (self.lanes.first().copied(), self.left) else { return Ok(None) };
-        let rows = usize::try_from(self.left).unwrap_or(PAGE).min(PAGE);
-        let mut query = match self.rest.take() {
-            Some(rest) => rest,
-            None if looks_back(&self.query) => self.store.resolve_as_of(lane, &self.query).await?,
-            None => self.query.clone(),
-        };
-        let page = self.store.page(lane, &query, rows).await?;
-        self.left -= page.events.len() as u64;
-        if page.more {
-            if query.direction == Direction::Forward {
-                query.until = Some(query.until.map_or(page.head, |until| until.min(page.head)));
-            }
-            query.after = Some(page.scanned);
-            self.rest = Some(query);
-        } else {
-            self.lanes.remove(0);
-        }
-        Ok(Some((page.events, self)))
-    }
-}
-
 /// Whether a query asks for a stream as it was: whether it was hidden then decides, not whether it is now.
-fn looks_back(query: &Query) -> bool {
+pub(super) fn looks_back(query: &Query) -> bool {
     let earlier = query.stream.as_ref().is_some_and(|range| range.to != Version::MAX || query.to.is_some());
     earlier && !query.include_deleted
 }

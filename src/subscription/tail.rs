@@ -1,17 +1,20 @@
 //! Following a lane: one reader for all subscriptions of a store.
 //!
-//! While anybody follows, a task reads what is new, once, keeps it in a ring, and wakes those whom it may concern: somebody
-//! whose filter nothing answers costs no more than the look at the filter. It is woken at once by the commits of its own
-//! store, and looks for those of others after a short time. The database is the truth: whoever is not served from the ring
-//! reads pages.
+//! While anybody follows, the newest events are kept in a ring, and those are woken whom they may concern: somebody whose
+//! filter nothing answers costs no more than the look at the filter. What the store itself commits comes from its writer,
+//! without a look at the database. What others commit is read by a task, once, when it hears of it or after a short time.
+//! The database is the truth: whoever is not served from the ring reads pages.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::ring::Ring;
+use crate::append::Appended;
+use crate::backend::Request;
+use crate::backend::decide::recorded;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
@@ -20,15 +23,18 @@ use crate::store::{Inner, Store};
 
 /// Events that are read at a time.
 const PAGE: usize = 1_000;
+/// The part of the time for which nothing came after which it is looked for again.
+const PART_OF_QUIET: u32 = 32;
 /// The pause after an error, which those who follow get to see.
 const AFTER_AN_ERROR: Duration = Duration::from_millis(250);
 
 /// The end of a lane, as those who follow it see it.
 #[derive(Debug)]
 pub(crate) struct Tail {
-    index: usize,
     lane: LaneId,
     state: Mutex<State>,
+    /// That there are events which have to be read.
+    news: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -75,9 +81,38 @@ impl Drop for Follower {
 }
 
 impl Tail {
-    /// Makes the tail of a topic's lane by its index, which nobody follows yet.
-    pub(crate) fn new(index: usize, lane: LaneId) -> Self {
-        Self { index, lane, state: Mutex::default() }
+    /// Makes the tail of a lane, which nobody follows yet.
+    pub(crate) fn new(lane: LaneId) -> Self {
+        Self { lane, state: Mutex::default(), news: Notify::new() }
+    }
+
+    pub(crate) fn lane(&self) -> LaneId {
+        self.lane
+    }
+
+    /// Shows the events of requests that were committed, in the order of their positions, to those who follow.
+    pub(crate) fn committed<'a>(&self, answers: impl Iterator<Item = (&'a Arc<Request>, &'a Result<Appended>)>) {
+        let mut state = self.state();
+        if !state.running {
+            return;
+        }
+        for (request, outcome) in answers {
+            let Ok(outcome) = outcome else { continue };
+            let follows = outcome.positions.is_some_and(|(first, _)| first == state.ring.end().next());
+            match recorded(request, outcome).filter(|_| follows) {
+                Some(events) => events.into_iter().for_each(|event| state.push(event)),
+                None if outcome.position() > state.ring.end() => self.news.notify_one(),
+                None => {}
+            }
+        }
+    }
+
+    /// Has events read up to a position that somebody has seen.
+    pub(crate) fn saw(&self, position: Position) {
+        let state = self.state();
+        if state.running && position > state.ring.end() {
+            self.news.notify_one();
+        }
     }
 
     /// Follows the lane for the events that answer a query, from a position on that was looked at already.
@@ -100,10 +135,10 @@ impl Tail {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what is new.
-    async fn read(&self, store: &Store) -> Result<Looked> {
+    /// Reads what is new; a look at the head comes first where nobody has told that there is anything.
+    async fn read(&self, store: &Store, told: bool) -> Result<Looked> {
         let end = self.state().ring.end();
-        if store.head(self.lane).await? == end {
+        if !told && store.head(self.lane).await? == end {
             return Ok(Looked { news: false, more: false });
         }
         let page = store.page(self.lane, &Query::new().after(end), PAGE).await?;
@@ -113,17 +148,11 @@ impl Tail {
             return Err(Error::Closed);
         }
         let mut state = self.state();
-        let State { ring, followers, .. } = &mut *state;
-        for event in page.events {
-            for interest in followers.values_mut().filter(|interest| interest.due.is_none()) {
-                if interest.query.matches(&event) {
-                    interest.due = Some(event.position);
-                    interest.wake.notify_one();
-                }
-            }
-            ring.push(Arc::new(event));
-        }
-        Ok(Looked { news: true, more: page.more })
+        let news = page.head > end;
+        // The store has committed meanwhile, perhaps.
+        let (more, end) = (page.more, state.ring.end());
+        page.events.into_iter().filter(|event| event.position > end).for_each(|event| state.push(event));
+        Ok(Looked { news, more })
     }
 
     fn tell_of_trouble(&self) {
@@ -131,6 +160,19 @@ impl Tail {
             interest.trouble = true;
             interest.wake.notify_one();
         }
+    }
+}
+
+impl State {
+    /// Keeps the event that follows the last one, and wakes those whom it may concern.
+    fn push(&mut self, event: RecordedEvent) {
+        for interest in self.followers.values_mut().filter(|interest| interest.due.is_none()) {
+            if interest.query.matches(&event) {
+                interest.due = Some(event.position);
+                interest.wake.notify_one();
+            }
+        }
+        self.ring.push(Arc::new(event));
     }
 }
 
@@ -185,7 +227,7 @@ impl Follower {
 
 /// Follows the lane until nobody else does, or the store is gone.
 async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
-    let mut idle = Duration::ZERO;
+    let (mut told, mut last_news) = (false, Instant::now());
     loop {
         let Some(inner) = store.upgrade() else { return };
         let store = Store { inner };
@@ -196,17 +238,16 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
                 return;
             }
         }
-        // What is committed from now on is noticed, whether the read sees it or not.
-        let mut news = store.inner.writers[tail.index].news();
-        news.mark_unchanged();
-        let pause = match tail.read(&store).await {
+        let pause = match tail.read(&store, told).await {
             Ok(read) => {
-                let (least, most) = store.inner.backend.poll_interval().into_inner();
+                if read.news {
+                    last_news = Instant::now();
+                }
                 if read.more {
                     continue;
                 }
-                idle = if read.news { least } else { (idle * 5 / 4).clamp(least, most) };
-                idle
+                let (least, most) = store.inner.backend.poll_interval().into_inner();
+                (last_news.elapsed() / PART_OF_QUIET).clamp(least, most)
             }
             Err(_) => {
                 tail.tell_of_trouble();
@@ -215,10 +256,10 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
         };
         let backend = Arc::clone(&store.inner.backend);
         drop(store);
-        tokio::select! {
-            _ = news.changed() => {}
-            () = backend.heard(tail.lane) => {}
-            () = tokio::time::sleep(pause) => {}
-        }
+        told = tokio::select! {
+            () = tail.news.notified() => true,
+            () = backend.heard(tail.lane) => true,
+            () = tokio::time::sleep(pause) => false,
+        };
     }
 }

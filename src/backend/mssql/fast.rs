@@ -4,7 +4,7 @@
 //! requests are decided, see [`super::append`]. Each of its statements begins after the one before it ended, so that what
 //! decides is read after the lock was granted.
 
-use super::convert::{CellRead, PARAMETERS};
+use super::convert::{CellRead, MssqlRow, PARAMETERS};
 use super::insert::{self, INSERT_COMMANDS, INSERT_EVENTS, INSERT_TAGS, add_values};
 use super::pool::Connection;
 use crate::append::Appended;
@@ -12,7 +12,7 @@ use crate::backend::event_row::Columns;
 use crate::backend::request::{Life, Request, StreamRule};
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position, Version};
-use crate::sql::rows::required;
+use crate::sql::rows::{RowRead as _, required};
 use crate::sql::{Dialect, Sql, Statement};
 use crate::stream::Expected;
 
@@ -50,7 +50,9 @@ pub(super) async fn append(connection: &mut Connection, lane: LaneId, request: &
     let count = i64::try_from(request.events.len()).unwrap_or(i64::MAX);
     let positions = Some((Position::new(head + 1), Position::new(head + count)));
     let versions = request.streams.iter().map(|rule| (rule.aggregate_id.clone(), Version::new(version + count)));
-    Ok(Some(Appended::new(lane, positions, versions.collect(), false)))
+    let mut appended = Appended::new(lane, positions, versions.collect(), false);
+    appended.event_timestamp = MssqlRow(row).time(3)?;
+    Ok(Some(appended))
 }
 
 /// Writes the call of a request; `None` where it is not a small one of one stream without a condition.
@@ -69,7 +71,7 @@ pub(super) fn call(lane: LaneId, request: &Request, commit: &str) -> Option<Stat
     sql.push(STORE);
     rows(&mut sql, request);
     sql.push("SET @stored = 1;\n").push(commit);
-    sql.push(";\nEND\nELSE ROLLBACK TRANSACTION;\nSELECT @stored, @head, @version;");
+    sql.push(";\nEND\nELSE ROLLBACK TRANSACTION;\nSELECT @stored, @head, @version, @now;");
     Some(sql.done())
 }
 

@@ -79,7 +79,7 @@ impl Engine for Mssql {
             .await
     }
 
-    async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
+    async fn page(&self, head: Statement, events: Statement, _rows: usize) -> Result<(Position, Vec<RecordedEvent>)> {
         self.pool
             .run(events.operation, (head, events), |connection, (head, events)| {
                 Box::pin(async move {

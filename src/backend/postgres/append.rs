@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::rows::{CommandStateRow, CommandVersionRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow};
+use crate::sql::rows::{CommandStateRow, CommandVersionRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, time};
 use crate::sql::{Dialect, Statement, statements};
 use crate::stream::Expected;
 
@@ -128,17 +128,21 @@ async fn call(pool: &Arc<Pool>, lane: LaneId, request: &Request) -> Result<Optio
         }
     };
     lease.release();
-    let Some([first, before]) = places.as_deref() else { return Ok(None) };
-    if *first < 0 {
-        let (stream, actual) = (rule.aggregate_id.clone(), Version::new(*before));
-        return Ok(Some(Err(Error::Conflict { stream, expected: rule.expected, actual })));
-    }
+    let (first, before, micros) = match places.as_deref() {
+        Some([-1, actual]) => {
+            let (stream, actual) = (rule.aggregate_id.clone(), Version::new(*actual));
+            return Ok(Some(Err(Error::Conflict { stream, expected: rule.expected, actual })));
+        }
+        Some([first, before, micros]) => (first, before, micros),
+        _ => return Ok(None),
+    };
     pool.observe(*first);
     let count = i64::try_from(request.events.len()).unwrap_or(i64::MAX);
     let first = Position::new(*first);
     let version = Version::new(*before).plus(count);
     let versions = vec![(rule.aggregate_id.clone(), version)];
-    Ok(Some(Ok(Appended::new(lane, Some((first, first.plus(count - 1))), versions, false))))
+    let appended = Appended::new(lane, Some((first, first.plus(count - 1))), versions, false);
+    Ok(Some(Ok(appended.at(time(*micros)?))))
 }
 
 /// Binds the first event by its values, which is the cheapest way for a lone one, and all others as arrays.

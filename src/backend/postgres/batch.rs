@@ -14,6 +14,7 @@ use crate::backend::event_row::EventRow;
 use crate::backend::suppose::Supposed;
 use crate::error::{Error, ErrorClass, Result};
 use crate::position::{LaneId, Position, Version};
+use crate::sql::rows::time;
 
 /// Locks the lane, checks what is supposed, stores the batch and commits, in one call. The function's own text says what
 /// each parameter is.
@@ -36,12 +37,13 @@ pub(super) async fn append(
         supposed.correct(versions);
         found = call(pool, lane, batch, &supposed).await?;
     }
-    let Some([head, versions @ ..]) = found.as_deref().filter(|found| found.first() >= Some(&0)) else {
+    let Some([head, micros, versions @ ..]) = found.as_deref().filter(|found| found.first() >= Some(&0)) else {
         return Ok(None);
     };
+    let now = time(*micros)?;
     pool.observe(*head);
     let versions: Vec<Version> = versions.iter().copied().map(Version::new).collect();
-    Ok(Some(supposed.answers(batch, Position::new(*head), &versions)))
+    Ok(Some(supposed.answers(batch, Position::new(*head), &versions, now)))
 }
 
 /// Calls the function, and returns what it returns.

@@ -63,7 +63,7 @@ impl Engine for Postgres {
         }
     }
 
-    async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
+    async fn page(&self, head: Statement, events: Statement, _rows: usize) -> Result<(Position, Vec<RecordedEvent>)> {
         let rows: Vec<PageRow> = self.fetch(with_head(head, events)).await?;
         let head = rows.first().map_or(Position::ZERO, |row| row.head);
         self.pool.observe(head.get());

@@ -11,6 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use uuid::Uuid;
 
 use super::connect::Connector;
 use super::convert::{self, Stage};
@@ -18,7 +19,8 @@ use super::pool::Pool;
 use crate::error::Result;
 use crate::position::LaneId;
 
-/// The channel; its payload is a lane's id. Another schema's lanes may have the same ids, which wakes somebody in vain.
+/// The channel; its payload is a lane's id and who tells. Another schema's lanes may have the same ids, which wakes somebody
+/// in vain.
 const CHANNEL: &str = "annals";
 /// The shortest time between two notifications of a process.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -26,8 +28,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Sends and hears notifications. Its tasks begin when they are first needed, and end with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notifier {
+    /// The name under which it tells others, so that it knows its own notifications, which are no news to it.
+    origin: Uuid,
     committed: Mutex<BTreeSet<LaneId>>,
     wake: Arc<Notify>,
     listening: Mutex<HashMap<LaneId, Arc<Notify>>>,
@@ -48,6 +52,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Drop for Notifier {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl Default for Notifier {
+    fn default() -> Self {
+        let (committed, wake, listening, tasks) = Default::default();
+        Self { origin: Uuid::new_v4(), committed, wake, listening, tasks }
     }
 }
 
@@ -100,7 +111,7 @@ async fn send(notifier: Weak<Notifier>, pool: Weak<Pool>, wake: Arc<Notify>) {
         wake.notified().await;
         let (Some(notifier), Some(pool)) = (notifier.upgrade(), pool.upgrade()) else { return };
         let lanes = std::mem::take(&mut *lock(&notifier.committed));
-        if let Err(error) = notify(&pool, &lanes).await {
+        if let Err(error) = notify(&pool, notifier.origin, &lanes).await {
             tracing::debug!(error = %error.report(), "others were not notified: they look for themselves");
         }
         drop((notifier, pool));
@@ -109,8 +120,9 @@ async fn send(notifier: Weak<Notifier>, pool: Weak<Pool>, wake: Arc<Notify>) {
 }
 
 /// Notifies without waiting for the disk, as there is nothing to keep.
-async fn notify(pool: &Arc<Pool>, lanes: &BTreeSet<LaneId>) -> Result<()> {
-    let calls: Vec<String> = lanes.iter().map(|lane| format!("SELECT pg_notify('{CHANNEL}', '{lane}')")).collect();
+async fn notify(pool: &Arc<Pool>, origin: Uuid, lanes: &BTreeSet<LaneId>) -> Result<()> {
+    let call = |lane| format!("SELECT pg_notify('{CHANNEL}', '{lane} {origin}')");
+    let calls: Vec<String> = lanes.iter().map(call).collect();
     let sql = format!("BEGIN; SET LOCAL synchronous_commit = off; {}; COMMIT", calls.join("; "));
     let mut lease = Pool::acquire(pool).await?;
     convert::batch(lease.connection(), "notify", Stage::Work, &sql).await?;
@@ -142,9 +154,11 @@ async fn hear(notifier: &Weak<Notifier>, connector: &Connector) -> sqlx::Result<
                 alive.tell(None);
                 drop(alive);
                 while let Some(notification) = listener.try_recv().await? {
-                    let lane = notification.payload().parse().ok().map(LaneId::new);
+                    let (lane, origin) = notification.payload().split_once(' ').unwrap_or_default();
                     let Some(alive) = notifier.upgrade() else { return Ok(()) };
-                    alive.tell(lane);
+                    if origin.parse() != Ok(alive.origin) {
+                        alive.tell(lane.parse().ok().map(LaneId::new));
+                    }
                 }
             }
         };

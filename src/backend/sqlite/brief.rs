@@ -16,11 +16,17 @@ use rusqlite::hooks::Wal;
 /// The time for which a task may keep its thread; ten times that where the code is not optimised, so that tests go this
 /// way too.
 const LIMIT: Duration = Duration::from_micros(if cfg!(debug_assertions) { 3_000 } else { 300 });
+/// The time after which reading on a task's thread is given up, and begins again elsewhere.
+const LONGEST: Duration = LIMIT.saturating_mul(4);
+/// Instructions of SQLite's machine between two looks at the clock: some 20 µs.
+const INSTRUCTIONS: c_int = 1_000;
 /// Pages of the WAL after which it is copied into the file; the fewer copies, the fewer times is a hot page written.
 const CHECKPOINT_PAGES: c_int = 4_000;
 
 thread_local! {
     static DEFERRAL: Cell<Deferral> = const { Cell::new(Deferral::Off) };
+    /// When the work of the thread is to be interrupted.
+    static END: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Whether the commits of a thread leave checkpoints to a later commit.
@@ -112,9 +118,42 @@ pub(super) fn checkpoint_long_wals(connection: &Connection) {
     }));
 }
 
+/// Reads for no longer than a short time; `None` where that was not enough.
+pub(super) fn bounded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    END.set(Some(Instant::now() + LONGEST));
+    let done = work();
+    END.take().map(|_| done)
+}
+
+/// Has the work of a connection interrupted where it is [`bounded`].
+pub(super) fn interrupt_long_work(connection: &Connection) -> rusqlite::Result<()> {
+    connection.progress_handler(
+        INSTRUCTIONS,
+        Some(|| {
+            let is_over = END.get().is_some_and(|end| Instant::now() > end);
+            if is_over {
+                END.set(None);
+            }
+            is_over
+        }),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_reading_is_interrupted_only_where_it_is_bounded() {
+        const COUNT: &str =
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) SELECT COUNT(*) FROM n";
+        let connection = Connection::open_in_memory().unwrap();
+        interrupt_long_work(&connection).unwrap();
+        let count = |to: i64| connection.query_row(COUNT, [to], |row| row.get::<_, i64>(0));
+        assert_eq!(bounded(|| count(10)).unwrap().unwrap(), 10);
+        assert!(bounded(|| count(1_000_000_000)).is_none());
+        assert_eq!(count(300_000).unwrap(), 300_000, "the interruption does not outlive the work");
+    }
 
     #[test]
     fn work_is_brief_once_it_was_and_until_it_is_not() {

@@ -29,6 +29,8 @@ pub(crate) struct Sqlite {
     writes: Pace,
     /// Of looking up rows.
     lookups: Arc<Pace>,
+    /// Of reading small pages.
+    pub(super) pages: Arc<Pace>,
     wal: WalCheckpoint,
     readers: Arc<Readers>,
 }
@@ -74,6 +76,7 @@ pub(crate) async fn connect(config: &Config) -> Result<Sqlite> {
         writer: Arc::new(FairMutex::new(Some(connection))),
         writes: Pace::new(),
         lookups: Arc::new(Pace::new()),
+        pages: Arc::new(Pace::new()),
         wal: WalCheckpoint::default(),
         readers: Arc::new(Readers {
             idle: Mutex::new(Vec::new()),
@@ -151,6 +154,7 @@ fn open(options: &Options) -> Result<Connection> {
         let reason = format!("synchronous is at {level}, and {} was set", options.synchronous);
         return Err(Error::backend("sqlite", "connect", ErrorClass::Fatal, reason));
     }
+    brief::interrupt_long_work(&connection).map_err(failed)?;
     let flags = FunctionFlags::SQLITE_UTF8;
     connection
         .create_scalar_function("annals_now", 0, flags, |_| Ok(chrono::Utc::now().timestamp_micros()))
@@ -212,26 +216,37 @@ impl Sqlite {
 
     /// Looks up rows by a key, on the calling thread if that has lately been brief.
     pub(super) async fn look_up<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
-        if let Some(found) = self.look_up_briefly(&statement) {
-            // A task that looks up again and again lets others have their turn.
+        self.read_paced(&self.lookups, statement.operation, move |connection| run(connection, &statement)).await
+    }
+
+    /// Runs a job on a connection that reads: on the calling thread if such jobs have lately been brief, and there no longer
+    /// than for a short time, after which it begins again elsewhere.
+    pub(super) async fn read_paced<T: Send + 'static>(
+        &self,
+        pace: &Arc<Pace>,
+        operation: &'static str,
+        job: impl Fn(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if let Some(found) = self.read_briefly(pace, &job) {
+            // A task that reads again and again lets others have their turn.
             tokio::task::coop::consume_budget().await;
             return found;
         }
-        let lookups = Arc::clone(&self.lookups);
-        self.read(statement.operation, move |connection| lookups.timed(|| run(connection, &statement))).await
+        let pace = Arc::clone(pace);
+        self.read(operation, move |connection| pace.timed(|| job(connection))).await
     }
 
-    fn look_up_briefly<T: FromRow>(&self, statement: &Statement) -> Option<Result<Vec<T>>> {
-        if !self.lookups.is_brief() {
+    fn read_briefly<T>(&self, pace: &Pace, job: impl Fn(&Connection) -> Result<T>) -> Option<Result<T>> {
+        if !pace.is_brief() {
             return None;
         }
         let _permit = self.readers.permits.try_acquire().ok()?;
         let connection = self.readers.idle()?;
         connection.busy_timeout(Duration::ZERO).ok()?;
-        let found = self.lookups.timed(|| run(&connection, statement));
+        let found = pace.timed(|| brief::bounded(|| job(&connection)));
         connection.busy_timeout(self.options.busy).ok()?;
         self.readers.keep(connection);
-        match found {
+        match found? {
             Err(Error::Backend { class: ErrorClass::Retry, .. }) => None,
             found => Some(found),
         }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, Row, ToSql};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorClass, Result};
-use crate::sql::rows::{damaged, hash};
+use crate::sql::rows::{damaged, hash, time};
 use crate::sql::{self, FromRow, RowRead, Statement, Value};
 
 /// Runs a reading statement.
@@ -90,10 +90,7 @@ impl RowRead for SqliteRow<'_> {
     }
 
     fn time(&self, column: usize) -> Result<Option<DateTime<Utc>>> {
-        let micros = self.i64(column)?;
-        let time =
-            |micros| DateTime::from_timestamp_micros(micros).ok_or_else(|| damaged(format!("{micros} is no time")));
-        micros.map(time).transpose()
+        self.i64(column)?.map(time).transpose()
     }
 
     fn bytes(&self, column: usize) -> Result<Option<Vec<u8>>> {

@@ -27,6 +27,8 @@ use crate::sql::{Dialect, FromRow, Statement};
 pub(crate) use connect::{Sqlite, connect};
 use convert::{classify, run};
 
+/// Events of a page that is read on its caller's thread, at most.
+const BRIEF_ROWS: usize = 200;
 /// Bytes of a request that is committed on its caller's thread, at most.
 const BRIEF_BYTES: usize = 16 * 1024;
 
@@ -47,10 +49,11 @@ impl Engine for Sqlite {
         true
     }
 
-    /// A look at the head takes some microseconds. Nobody else writes to a database in memory.
+    /// A look at the head takes some microseconds, and waking up for it ten times as long. Nobody else writes to a database
+    /// in memory.
     fn poll_interval(&self) -> RangeInclusive<Duration> {
-        let interval = if self.is_memory() { Duration::from_secs(1) } else { Duration::from_millis(5) };
-        interval..=interval
+        let (least, most) = if self.is_memory() { (1_000, 1_000) } else { (3, 50) };
+        Duration::from_millis(least)..=Duration::from_millis(most)
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
@@ -61,15 +64,30 @@ impl Engine for Sqlite {
         Self::look_up(self, statement).await
     }
 
-    async fn page(&self, head: Statement, events: Statement) -> Result<(Position, Vec<RecordedEvent>)> {
-        self.read(events.operation, move |connection| {
-            let snapshot = connection.unchecked_transaction().map_err(|error| classify(events.operation, error))?;
+    /// There is no way to a server that many rows would make up for.
+    fn page_rows(&self) -> usize {
+        BRIEF_ROWS
+    }
+
+    /// What another thread reads costs more than reading it here.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
+    async fn page(&self, head: Statement, events: Statement, rows: usize) -> Result<(Position, Vec<RecordedEvent>)> {
+        let operation = events.operation;
+        let page = move |connection: &Connection| {
+            let snapshot = connection.unchecked_transaction().map_err(|error| classify(operation, error))?;
             let found: Vec<i64> = run(connection, &head)?;
             let events = run(connection, &events)?;
             drop(snapshot);
             Ok((Position::new(found.first().copied().unwrap_or_default()), events))
-        })
-        .await
+        };
+        if rows <= BRIEF_ROWS {
+            self.read_paced(&self.pages, operation, page).await
+        } else {
+            self.read(operation, page).await
+        }
     }
 
     async fn write(&self, _lane: LaneId, statements: Vec<Statement>) -> Result<Vec<u64>> {

@@ -80,6 +80,7 @@ const LEFT_OUT: &[&str] = &[
 const SLOW: &[&str] = &[
     "queue::",
     "follow::",
+    "live::",
     "durable::",
     "group::",
     "dead_letter::",
@@ -254,7 +255,7 @@ fn is_caught(fault: Fault, meant: &[&str]) {
     Fault::IgnoresMetadataVersion,
     &["metadata::a_stale_version_of_the_metadata_is_a_conflict"]
 )]
-#[case::is_deaf_to_others(Fault::IsDeafToOthers, &["follow::what_another_store_appends_wakes_a_subscription"])]
+#[case::is_deaf_to_others(Fault::IsDeafToOthers, &["live::what_another_store_appends_wakes_a_subscription"])]
 #[case::keeps_dead_members(
     Fault::KeepsDeadMembers,
     &[

@@ -119,8 +119,8 @@ BEGIN
       VALUES (lane, command_id, command_type, command_stream, command_stream_type, now_here, command_actor,
         command_source, command_data, request_hash, head + 1, head + 1 + coalesce(cardinality(more_ids), 0));
   END IF;
-  RETURN ARRAY[head + 1, last_version];
+  RETURN ARRAY[head + 1, last_version, (extract(epoch FROM now_here) * 1000000)::bigint];
 END;
 $$;
 COMMENT ON FUNCTION annals_append IS
-  'The library''s own append to one stream, in one call: returns the first position and the version before it. Else it stores nothing, and returns -1 and the version where nothing but the version is other than expected (null: any, -1: it exists); or null, where the library has to decide: the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';
+  'The library''s own append to one stream, in one call: returns the first position, the version before it, and the time of the events in microseconds since 1970. Else it stores nothing, and returns -1 and the version where nothing but the version is other than expected (null: any, -1: it exists); or null, where the library has to decide: the stream is deleted or of another type, the command or an event id is known. The search path must name the schema, and the transaction must be READ COMMITTED.';

@@ -118,8 +118,8 @@ BEGIN
           command_data, request_hashes, command_firsts, command_lasts)
           AS c(id, type, stream, stream_type, actor, source, data, hash, first, last);
   END IF;
-  RETURN head || bases;
+  RETURN ARRAY[head, (extract(epoch FROM now_here) * 1000000)::bigint] || bases;
 END;
 $$;
 COMMENT ON FUNCTION annals_append_batch IS
-  'The library''s own append of several requests that it decided on suppositions: stores them where all suppositions hold, and returns the head and the versions of the streams before them. Else it stores nothing, and returns -1 and the versions where nothing but versions is other than supposed, or null. Supposed are the versions of streams (null: any, -1: it exists), their types, that none is deleted, that commands and given event ids are new, and that no event matches a condition. Positions and versions of the rows count from what is found. The search path must name the schema, and the transaction must be READ COMMITTED.';
+  'The library''s own append of several requests that it decided on suppositions: stores them where all suppositions hold, and returns the head before them, their time in microseconds since 1970, and the versions of the streams before them. Else it stores nothing, and returns -1 and the versions where nothing but versions is other than supposed, or null. Supposed are the versions of streams (null: any, -1: it exists), their types, that none is deleted, that commands and given event ids are new, and that no event matches a condition. Positions and versions of the rows count from what is found. The search path must name the schema, and the transaction must be READ COMMITTED.';

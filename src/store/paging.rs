@@ -1,0 +1,101 @@
+//! Reading page after page, one ahead of the caller.
+
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+use super::Store;
+use super::reading::looks_back;
+use crate::error::{Error, Result};
+use crate::event::RecordedEvent;
+use crate::position::LaneId;
+use crate::read::{Direction, Query};
+
+/// The pages of a read.
+pub(super) enum Pages {
+    /// The caller reads: the first page, which is the only one most often, and all of them where that is cheaper.
+    Here(Reading),
+    /// A task reads while the caller deals with what was read before; `None` is the end, so that a task that is lost is not
+    /// taken for it.
+    Ahead(mpsc::Receiver<Result<Option<Vec<RecordedEvent>>>>),
+}
+
+/// A paged read between two pages.
+pub(super) struct Reading {
+    store: Store,
+    query: Query,
+    /// The lanes that are still to be read, the current one first.
+    lanes: Vec<LaneId>,
+    /// What is still to be read of the current lane; `None` before its first page.
+    rest: Option<Query>,
+    left: u64,
+}
+
+impl Pages {
+    pub(super) fn new(store: Store, query: Query, lanes: Vec<LaneId>) -> Self {
+        let left = query.limit.unwrap_or(u64::MAX);
+        Self::Here(Reading { store, query, lanes, rest: None, left })
+    }
+
+    /// Returns the next page, and what gives those after it.
+    pub(super) async fn next(self) -> Result<Option<(Vec<RecordedEvent>, Self)>> {
+        match self {
+            Self::Here(mut reading) => {
+                let Some(events) = reading.next_page().await? else { return Ok(None) };
+                let ahead = !reading.is_done() && reading.store.inner.backend.reads_ahead();
+                Ok(Some((events, if ahead { Self::Ahead(reading.ahead()) } else { Self::Here(reading) })))
+            }
+            Self::Ahead(mut pages) => {
+                let page = pages.recv().await.ok_or(Error::Closed)??;
+                Ok(page.map(|events| (events, Self::Ahead(pages))))
+            }
+        }
+    }
+}
+
+impl Reading {
+    fn is_done(&self) -> bool {
+        self.lanes.is_empty() || self.left == 0
+    }
+
+    /// Reads on in a task that is at most two pages ahead, and ends once nobody takes them.
+    fn ahead(mut self) -> mpsc::Receiver<Result<Option<Vec<RecordedEvent>>>> {
+        let (sender, pages) = mpsc::channel(1);
+        let work = async move {
+            loop {
+                let page = self.next_page().await;
+                let goes_on = matches!(page, Ok(Some(_)));
+                if sender.send(page).await.is_err() || !goes_on {
+                    return;
+                }
+            }
+        };
+        tokio::spawn(work.in_current_span());
+        pages
+    }
+
+    async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>> {
+        if self.is_done() {
+            return Ok(None);
+        }
+        let lane = self.lanes[0];
+        let most = self.store.inner.backend.page_rows();
+        let rows = usize::try_from(self.left).unwrap_or(most).min(most);
+        let mut query = match self.rest.take() {
+            Some(rest) => rest,
+            None if looks_back(&self.query) => self.store.resolve_as_of(lane, &self.query).await?,
+            None => self.query.clone(),
+        };
+        let page = self.store.page(lane, &query, rows).await?;
+        self.left -= page.events.len() as u64;
+        if page.more {
+            if query.direction == Direction::Forward {
+                query.until = Some(query.until.map_or(page.head, |until| until.min(page.head)));
+            }
+            query.after = Some(page.scanned);
+            self.rest = Some(query);
+        } else {
+            self.lanes.remove(0);
+        }
+        Ok(Some(page.events))
+    }
+}
