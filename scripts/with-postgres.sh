@@ -16,14 +16,8 @@ folder=""
 postgres_bin=${PG_BIN:-}
 server_user=""
 
-say() {
-  printf '==> %s\n' "$*"
-}
-
-fail() {
-  printf 'error: %s\n' "$*" >&2
-  exit 1
-}
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # Finds the folder of the newest Postgres server that is installed.
 find_postgres() {
@@ -31,20 +25,6 @@ find_postgres() {
   initdb=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort --version-sort | tail -n 1)
   [[ -x $initdb ]] || initdb=$(command -v initdb) || return 1
   postgres_bin=$(dirname "$(readlink -f "$initdb")")
-}
-
-install_postgres() {
-  local root=()
-  command -v apt-get >/dev/null ||
-    fail "Postgres is not installed: install its server, or set PG_BIN to the folder of its initdb"
-  if ((EUID != 0)); then
-    command -v sudo >/dev/null || fail "Postgres is not installed: run 'apt-get install postgresql' as root first"
-    root=(sudo)
-  fi
-  say "Postgres is not installed: installing Debian's package postgresql"
-  "${root[@]}" apt-get update --quiet </dev/null
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --quiet --yes --no-install-recommends postgresql </dev/null
 }
 
 # Postgres refuses to run as root.
@@ -115,7 +95,8 @@ trap stop_postgres EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 if [[ -z $postgres_bin ]] && ! find_postgres; then
-  install_postgres
+  install_package postgresql Postgres \
+    "install its server, or set PG_BIN to the folder of its initdb"
   find_postgres || fail "the package postgresql brought no initdb: set PG_BIN to its folder"
 fi
 choose_server_user

@@ -169,7 +169,6 @@ mod tests {
             limit: Option<u32>,
         },
         #[serde(skip)]
-        #[allow(dead_code, reason = "it stands for what is never stored")]
         Other(u8),
     }
 
@@ -194,6 +193,11 @@ mod tests {
     fn names_are_those_that_serde_knows() {
         assert_eq!(names::<Event>(), Some(&["Closed", "Renamed", "Moved", "account.opened"][..]));
         assert_eq!(names::<String>(), None);
+    }
+
+    #[test]
+    fn what_is_never_stored_is_an_error() {
+        assert!(split(&Event::Other(1)).is_err());
     }
 
     #[test]

@@ -39,11 +39,6 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
         Duration::from_millis(5)..=Duration::from_millis(100)
     }
 
-    /// See [`Backend::page_rows`].
-    fn page_rows(&self) -> usize {
-        1_000
-    }
-
     /// See [`Backend::reads_ahead`].
     fn reads_ahead(&self) -> bool {
         true
@@ -128,10 +123,6 @@ impl<E: Engine> Backend for SqlBackend<E> {
 
     fn poll_interval(&self) -> RangeInclusive<Duration> {
         self.0.poll_interval()
-    }
-
-    fn page_rows(&self) -> usize {
-        self.0.page_rows()
     }
 
     fn reads_ahead(&self) -> bool {

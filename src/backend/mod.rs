@@ -186,12 +186,6 @@ pub trait Backend: Debug + Send + Sync + 'static {
         Duration::from_millis(10)..=Duration::from_millis(100)
     }
 
-    /// Returns how many events are read at a time where a caller reads all that answer a query: so many that a call to the
-    /// database is cheap beside them.
-    fn page_rows(&self) -> usize {
-        1_000
-    }
-
     /// Returns whether the next page is read while a caller deals with one: that pays where a database works elsewhere.
     fn reads_ahead(&self) -> bool {
         true
@@ -217,6 +211,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn create_topic(&self, name: &str, partitions: u16) -> Result<Topic>;
 
     /// Decides and stores requests of one lane, as if one after the other, in this order, and commits them together.
+    ///
+    /// An outcome that tells the time of its events ([`Appended::at`]) lets those who follow the lane have them at once, as
+    /// the request says they are; otherwise they are read.
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
 
     /// Commits one request as [`commit`](Self::commit) does, on the calling thread and without a pause, where that takes

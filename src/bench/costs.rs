@@ -206,7 +206,7 @@ fn report(variants: &[Variant], subject: &mut Subject<'_>) {
 async fn hash_time(plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
     let database = subject.fresh().await?;
     let ours = StoreContender::open(&*database).await?;
-    ours.append_to_each((0..100).map(stream_name), 10).await?;
+    ours.append_to_each((0..100).map(stream_name), 0..10).await?;
     let lane = ours.store().topic().lanes[0];
     let page = ours.store().page(lane, &Query::new().event_types([event_type(0)])?, 1_000).await?;
     let mut taken = Vec::new();

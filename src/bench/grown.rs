@@ -50,12 +50,8 @@ pub(super) async fn run(plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
 
 impl Log {
     async fn filled(streams: usize, subject: &mut Subject<'_>) -> Result<Self> {
-        let database = subject.fresh().await?;
-        let ours = StoreContender::open(&*database).await?;
-        fill(&ours, 0..streams).await?;
-        settle(&ours).await?;
-        let raw = subject.raw(&*database).await?;
-        Ok(Self { contenders: [Box::new(ours), raw], streams, fresh: streams, costs: Default::default() })
+        let contenders = filled(streams, subject).await?;
+        Ok(Self { contenders, streams, fresh: streams, costs: Default::default() })
     }
 
     /// Lets the raw driver and the store take turns.
@@ -75,6 +71,16 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Fills a log with streams of 100 events, and returns the store and the raw driver on it.
+pub(super) async fn filled(streams: usize, subject: &mut Subject<'_>) -> Result<[Box<dyn Contender>; 2]> {
+    let database = subject.fresh().await?;
+    let ours = StoreContender::open(&*database).await?;
+    fill(&ours, 0..streams).await?;
+    settle(&ours).await?;
+    let raw = subject.raw(&*database).await?;
+    Ok([Box::new(ours), raw])
 }
 
 /// Returns the number of a stream, picked at random, but the same in every run.

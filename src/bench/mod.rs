@@ -12,6 +12,7 @@ mod held;
 mod lanes;
 mod live;
 mod projection;
+mod read_grown;
 mod store;
 mod study;
 mod tail;
@@ -79,7 +80,7 @@ pub struct Plan {
     pub rounds: usize,
     /// How many events a round of a writing workload appends, and a reading one is read from, in thousands.
     pub thousands: usize,
-    /// How many events the large log of [`Study::AppendGrown`] has, in millions.
+    /// How many events the large log of [`Study::AppendGrown`] and [`Study::ReadGrown`] has, in millions.
     pub grown_millions: usize,
     /// For how long [`Study::AppendUnderSnapshot`] holds its snapshot, in seconds.
     pub snapshot_seconds: u64,

@@ -34,11 +34,15 @@ impl StoreContender {
         &self.0
     }
 
-    /// Appends some events to each of the streams, in one request.
-    pub(super) async fn append_to_each(&self, streams: impl Iterator<Item = String>, events: usize) -> Result<()> {
+    /// Appends the events of some numbers to each of the streams, in one request.
+    pub(super) async fn append_to_each(
+        &self,
+        streams: impl Iterator<Item = String>,
+        numbers: std::ops::Range<usize>,
+    ) -> Result<()> {
         let mut append = Append::new();
         for name in streams {
-            let events = (0..events).map(event).collect::<Result<Vec<_>>>()?;
+            let events = numbers.clone().map(event).collect::<Result<Vec<_>>>()?;
             append = append.to(Stream::new("cart", name)?, Expected::Any, events);
         }
         self.0.commit(append).await.map(drop)

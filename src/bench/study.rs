@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::contender::Contender;
 use super::store::StoreContender;
-use super::{Plan, bytes, costs, grown, held, lanes, live, projection, round_to, tail};
+use super::{Plan, bytes, costs, grown, held, lanes, live, projection, read_grown, round_to, tail};
 use crate::conformance::{Database, Harness};
 use crate::error::Result;
 
@@ -13,6 +13,8 @@ use crate::error::Result;
 pub enum Study {
     /// What an append costs in a large log, against a small one.
     AppendGrown,
+    /// What reading costs in a large log.
+    ReadGrown,
     /// The throughput before, while and after somebody holds a snapshot of the database open.
     AppendUnderSnapshot,
     /// How long the slowest of 8 callers wait, against the time of one batch.
@@ -31,7 +33,7 @@ pub enum Study {
 
 impl Study {
     /// Every study.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Live,
         Self::Projection,
         Self::CallersTail,
@@ -39,6 +41,7 @@ impl Study {
         Self::BytesPerEvent,
         Self::WriteCosts,
         Self::AppendGrown,
+        Self::ReadGrown,
         Self::AppendUnderSnapshot,
     ];
 
@@ -47,6 +50,7 @@ impl Study {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AppendGrown => "append_grown",
+            Self::ReadGrown => "read_grown",
             Self::AppendUnderSnapshot => "append_under_snapshot",
             Self::CallersTail => "callers_tail",
             Self::Live => "live",
@@ -61,6 +65,7 @@ impl Study {
     pub(super) async fn run(self, plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
         match self {
             Self::AppendGrown => grown::run(plan, subject).await,
+            Self::ReadGrown => read_grown::run(plan, subject).await,
             Self::AppendUnderSnapshot => held::run(plan, subject).await,
             Self::Live => live::run(plan, subject).await,
             Self::Projection => projection::run(plan, subject).await,
@@ -123,9 +128,10 @@ impl Subject<'_> {
 
 /// Appends 100 events to each of the streams with these numbers, ten at a time, in requests of 1,000 events.
 pub(super) async fn fill(store: &StoreContender, streams: std::ops::Range<usize>) -> Result<()> {
-    for _ in 0..10 {
+    for round in 0..10 {
         for first in streams.clone().step_by(100) {
-            store.append_to_each((first..(first + 100).min(streams.end)).map(stream_name), 10).await?;
+            let names = (first..(first + 100).min(streams.end)).map(stream_name);
+            store.append_to_each(names, round * 10..(round + 1) * 10).await?;
         }
     }
     Ok(())

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Events of a round, in thousands.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     thousands: u16,
-    /// Events of the large log of `append_grown`, in millions; each takes some 700 MB of disk and half a minute.
+    /// Events of the large log of `append_grown` and `read_grown`, in millions; each takes some 700 MB of disk and half a minute.
     #[arg(long, value_name = "MILLIONS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     grown: u16,
     /// Seconds for which `append_under_snapshot` holds its snapshot, in each of four runs.

@@ -1,9 +1,9 @@
-//! Which events are followed.
+//! Which events are read or followed.
 
 use super::{Failure, parse};
 use crate::read::{JsonFilter, Query};
 
-/// The filters of the verbs that follow the log. All of them must hold.
+/// The filters of the verbs that read or follow the log. All of them must hold.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Filters {
     /// Only events of this type; of any of them, where it is given several times.
@@ -24,7 +24,7 @@ pub(crate) struct Filters {
     /// Only events of this actor.
     #[arg(long)]
     actor: Option<String>,
-    /// Only events with this value, as in data.customer.id=7; what is not JSON is a string.
+    /// Only events with this value, as in data.customer.id=7 or metadata.host='"7"'; what is not JSON is a string.
     #[arg(long = "where", value_name = "PATH=VALUE", value_parser = parse::json_filter)]
     values: Vec<JsonFilter>,
 }

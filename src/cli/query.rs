@@ -3,31 +3,16 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::filters::Filters;
 use super::{Context, Failure, events, parse};
 use crate::position::Position;
-use crate::read::{JsonFilter, Query};
+use crate::read::Query;
 
 /// The arguments of `annals query`. All filters must hold; the limit applies after them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only events of this type; of any of them, where it is given several times.
-    #[arg(long = "type", value_name = "EVENT_TYPE")]
-    types: Vec<String>,
-    /// Only events of this stream.
-    #[arg(long, value_name = "AGGREGATE_ID")]
-    stream: Option<String>,
-    /// Only events of streams whose ids begin so; in any of these ways, where it is given several times.
-    #[arg(long = "prefix", value_name = "TEXT")]
-    prefixes: Vec<String>,
-    /// Only events of streams of this category.
-    #[arg(long)]
-    aggregate_type: Option<String>,
-    /// Only events with this tag; with all of them, where it is given several times.
-    #[arg(long = "tag", value_name = "TAG")]
-    tags: Vec<String>,
-    /// Only events of this actor.
-    #[arg(long)]
-    actor: Option<String>,
+    #[command(flatten)]
+    filters: Filters,
     /// Only events of this conversation.
     #[arg(long, value_name = "UUID")]
     correlation: Option<Uuid>,
@@ -43,9 +28,6 @@ pub(crate) struct Args {
     /// Only events stored at or before this time: the log as of it.
     #[arg(long, value_name = "TIME", value_parser = parse::time, conflicts_with = "to")]
     as_of: Option<DateTime<Utc>>,
-    /// Only events with this value, as in data.customer.id=7 or metadata.host='"7"'; what is not JSON is a string.
-    #[arg(long = "where", value_name = "PATH=VALUE", value_parser = parse::json_filter)]
-    values: Vec<JsonFilter>,
     /// Only the event of this id, which is unique in a stream's lane: one of each lane at most; no other filter applies.
     #[arg(long, value_name = "UUID")]
     event_id: Option<Uuid>,
@@ -68,22 +50,13 @@ pub(crate) struct Args {
 
 impl Args {
     fn query(self) -> Result<Query, Failure> {
-        let mut query = self.stream.map_or_else(Query::new, Query::stream);
-        query =
-            query.event_types(self.types)?.tags(self.tags)?.stream_prefixes(self.prefixes)?.between(self.from, self.to);
-        if let Some(aggregate_type) = self.aggregate_type {
-            query = query.aggregate_type(aggregate_type)?;
-        }
-        if let Some(actor) = self.actor {
-            query = query.actor(actor)?;
-        }
+        let mut query = self.filters.query()?.between(self.from, self.to);
         if let Some(time) = self.as_of {
             query = query.as_of(time);
         }
         if self.backward {
             query = query.backward();
         }
-        query.json = self.values;
         query.correlation_id = self.correlation;
         query.causation_id = self.causation;
         query.after = self.after.map(Position::new);

@@ -10,10 +10,13 @@ use crate::event::RecordedEvent;
 use crate::position::LaneId;
 use crate::read::{Direction, Query};
 
+/// Events of one page where a caller reads without naming a size.
+const PAGE: usize = 1_000;
+
 /// The pages of a read.
 pub(super) enum Pages {
     /// The caller reads: the first page, which is the only one most often, and all of them where that is cheaper.
-    Here(Reading),
+    Here(Box<Reading>),
     /// A task reads while the caller deals with what was read before; `None` is the end, so that a task that is lost is not
     /// taken for it.
     Ahead(mpsc::Receiver<Result<Option<Vec<RecordedEvent>>>>),
@@ -33,7 +36,7 @@ pub(super) struct Reading {
 impl Pages {
     pub(super) fn new(store: Store, query: Query, lanes: Vec<LaneId>) -> Self {
         let left = query.limit.unwrap_or(u64::MAX);
-        Self::Here(Reading { store, query, lanes, rest: None, left })
+        Self::Here(Box::new(Reading { store, query, lanes, rest: None, left }))
     }
 
     /// Returns the next page, and what gives those after it.
@@ -78,8 +81,7 @@ impl Reading {
             return Ok(None);
         }
         let lane = self.lanes[0];
-        let most = self.store.inner.backend.page_rows();
-        let rows = usize::try_from(self.left).unwrap_or(most).min(most);
+        let rows = usize::try_from(self.left).unwrap_or(PAGE).min(PAGE);
         let mut query = match self.rest.take() {
             Some(rest) => rest,
             None if looks_back(&self.query) => self.store.resolve_as_of(lane, &self.query).await?,

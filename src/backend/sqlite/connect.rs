@@ -308,16 +308,23 @@ async fn on_writer<T: Send + 'static>(
     work.await.map_err(|error| Error::backend("sqlite", operation, ErrorClass::Fatal, error))?
 }
 
-/// An open transaction that holds the database's write lock, and is rolled back unless it is committed.
-struct Transaction<'c>(&'c Connection);
+/// An open transaction, which is rolled back unless it is committed.
+pub(super) struct Transaction<'c>(&'c Connection);
 
 impl<'c> Transaction<'c> {
+    /// Begins one that holds the database's write lock.
     fn begin(connection: &'c Connection) -> rusqlite::Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(Self(connection))
     }
 
-    fn commit(self) -> rusqlite::Result<()> {
+    /// Begins one that reads.
+    pub(super) fn snapshot(connection: &'c Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(connection))
+    }
+
+    pub(super) fn commit(self) -> rusqlite::Result<()> {
         self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
     }
 }

@@ -50,6 +50,7 @@ impl ToSql for Value {
 struct SqliteRow<'a>(&'a Row<'a>);
 
 impl SqliteRow<'_> {
+    #[inline]
     fn value(&self, column: usize) -> Result<ValueRef<'_>> {
         self.0.get_ref(column).map_err(|error| damaged(error.to_string()))
     }

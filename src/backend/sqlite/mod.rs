@@ -64,11 +64,6 @@ impl Engine for Sqlite {
         Self::look_up(self, statement).await
     }
 
-    /// There is no way to a server that many rows would make up for.
-    fn page_rows(&self) -> usize {
-        BRIEF_ROWS
-    }
-
     /// What another thread reads costs more than reading it here.
     fn reads_ahead(&self) -> bool {
         false
@@ -77,10 +72,10 @@ impl Engine for Sqlite {
     async fn page(&self, head: Statement, events: Statement, rows: usize) -> Result<(Position, Vec<RecordedEvent>)> {
         let operation = events.operation;
         let page = move |connection: &Connection| {
-            let snapshot = connection.unchecked_transaction().map_err(|error| classify(operation, error))?;
+            let snapshot = connect::Transaction::snapshot(connection).map_err(|error| classify(operation, error))?;
             let found: Vec<i64> = run(connection, &head)?;
             let events = run(connection, &events)?;
-            drop(snapshot);
+            snapshot.commit().map_err(|error| classify(operation, error))?;
             Ok((Position::new(found.first().copied().unwrap_or_default()), events))
         };
         if rows <= BRIEF_ROWS {
