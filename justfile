@@ -38,7 +38,7 @@ conformance-all:
 crash cycles="200":
     ANNALS_CRASH_CYCLES={{ quote(cycles) }} bash scripts/crash.sh
 
-# Kill writers, members of groups, projections and the server at random, ten minutes an engine, and check what came of it.
+# Kill members of groups, projections and the server at random while others write, ten minutes an engine, and check what came of it.
 soak seconds="600":
     ANNALS_SOAK_SECONDS={{ quote(seconds) }} bash scripts/soak.sh
 

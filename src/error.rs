@@ -205,7 +205,7 @@ pub enum Error {
         step: &'static str,
         /// The event's lane; 0 where it was about none.
         lane: i64,
-        /// The event's position; 0 where it was about none.
+        /// The event's position, or that of the first event of those that were applied together; 0 where it was about none.
         position: Position,
         /// What the projection answered.
         #[source]

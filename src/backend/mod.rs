@@ -213,7 +213,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Decides and stores requests of one lane, as if one after the other, in this order, and commits them together.
     ///
     /// An outcome that tells the time of its events ([`Appended::at`]) lets those who follow the lane have them at once, as
-    /// the request says they are; otherwise they are read.
+    /// the request says they are; otherwise they are read. A backend that shows events otherwise than they were given
+    /// leaves the time out.
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
 
     /// Commits one request as [`commit`](Self::commit) does, on the calling thread and without a pause, where that takes

@@ -716,6 +716,7 @@ macro_rules! conformance_suite {
             }
             live {
                 what_comes_is_what_is_stored
+                a_hole_is_told_and_nobody_passes_it
                 the_boundary_of_catching_up_is_crossed_at_every_offset
                 what_several_stores_append_is_returned_in_order
                 what_another_store_appends_wakes_a_subscription
@@ -871,6 +872,7 @@ macro_rules! conformance_suite {
                 an_inline_projection_is_rebuilt_as_any_other
                 an_inline_projection_of_a_replaced_version_refuses
                 appends_of_several_stores_apply_each_event_once
+                an_append_is_refused_where_its_projection_is_far_behind
             }
             reopen {
                 events_are_there_after_closing_and_opening

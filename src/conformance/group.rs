@@ -415,7 +415,13 @@ async fn a_group_begins_where_it_says(f: &Fixture) -> Verdict {
     streams(f, 3, 1).await?;
     let handled = work(std::slice::from_ref(&member), 3).await?;
     ensure!(handled.iter().all(|event| event.version == 2), "events before the start came: {handled:?}");
-    nothing_comes(&member).await
+    nothing_comes(&member).await?;
+    member.leave().await?;
+    // It goes on where it stands, whatever the next member says.
+    streams(f, 3, 1).await?;
+    let later = chrono::Utc::now() + chrono::TimeDelta::hours(1);
+    let member = group(f).start(Start::At(later)).join().await?;
+    work(std::slice::from_ref(&member), 3).await.map(drop)
 }
 
 async fn a_name_stands_for_one_filter_and_one_kind(f: &Fixture) -> Verdict {

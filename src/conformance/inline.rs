@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = cases![
     an_inline_projection_is_rebuilt_as_any_other: "17.7", "17.5" if Sql;
     an_inline_projection_of_a_replaced_version_refuses: "17.7", "17.6" if Sql;
     appends_of_several_stores_apply_each_event_once: "17.7", "17.1" if Sql, Durable;
+    an_append_is_refused_where_its_projection_is_far_behind: "17.7" if Sql;
 ];
 
 async fn inline(store: &Store, ledger: &Ledger) -> Result<InlineProjections> {
@@ -219,5 +220,19 @@ async fn appends_of_several_stores_apply_each_event_once(f: &Fixture) -> Verdict
     }
     let between = ledger.versions_of(&f.store, "between").await?;
     ensure_eq!(between, (1..=24).collect::<Vec<_>>(), "effects of ordinary appends");
+    Ok(())
+}
+
+async fn an_append_is_refused_where_its_projection_is_far_behind(f: &Fixture) -> Verdict {
+    prepare(f).await?;
+    let (ledger, stream) = (Ledger::new(f), f.stream("a")?);
+    let store = inline(&f.store, &ledger).await?;
+    for _ in 0..10 {
+        f.filled("a", 1_000).await?;
+    }
+    let refused = store.append(&stream, Expected::Any, f.events(1)?).await;
+    ensure_err!(refused, Error::Limit { limit: 10_000, actual: 10_001, .. });
+    ensure_eq!(f.store.version("a").await?.get(), 10_000, "the version of the stream");
+    ensure_eq!(ledger.rows(&f.store).await?.len(), 0, "effects");
     Ok(())
 }

@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::follow::{PATIENCE, append, next, rest};
 use super::harness::Fixture;
+use super::prompt::put_event;
 use crate::append::Append;
 use crate::command::Command;
 use crate::error::Error;
@@ -19,6 +20,7 @@ use crate::subscription::Start;
 
 pub(super) const CASES: &[Case] = cases![
     what_comes_is_what_is_stored: "14.1", "14.4";
+    a_hole_is_told_and_nobody_passes_it: "14.1", "5.1" if Sql;
     the_boundary_of_catching_up_is_crossed_at_every_offset: "14.1";
     what_several_stores_append_is_returned_in_order: "14.1", "5.1" if Durable;
     what_another_store_appends_wakes_a_subscription: "14.4" if Durable;
@@ -84,6 +86,26 @@ async fn what_comes_is_what_is_stored(f: &Fixture) -> Verdict {
     let stored = f.store.query(Query::new()).await?;
     take(stored.len() - came.len(), &mut came).await?;
     ensure_eq!(came, stored, "events that came, and those that are stored");
+    Ok(())
+}
+
+async fn a_hole_is_told_and_nobody_passes_it(f: &Fixture) -> Verdict {
+    f.filled("a", 2).await?;
+    let mut waiting = f.store.subscribe(Start::Now, Query::new()).await?;
+    let waited = tokio::time::timeout(Duration::from_millis(20), waiting.next()).await;
+    ensure!(waited.is_err(), "{waited:?} came before it was appended");
+    let mut reading = f.store.subscribe(Start::Beginning, Query::new()).await?;
+    for version in 1..=2 {
+        ensure_eq!(next(&mut reading).await?.1, Version::new(version), "an event before the hole");
+    }
+    put_event(f, 4, 3, chrono::Utc::now()).await?;
+    for (name, subscription) in [("waits", &mut waiting), ("reads", &mut reading)] {
+        for _ in 0..2 {
+            let told = tokio::time::timeout(PATIENCE, subscription.next()).await;
+            let told = told.map_err(|_| Failure(format!("the one that {name} was told nothing")))?;
+            ensure_err!(told.map(drop), Error::Gap { .. });
+        }
+    }
     Ok(())
 }
 

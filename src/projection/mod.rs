@@ -101,10 +101,12 @@ pub trait Projection: Send {
     /// Applies an event; those of a lane come in its order.
     async fn apply(&mut self, transaction: &mut Transaction, event: &RecordedEvent) -> ProjectionResult;
 
-    /// Applies the events of a transaction; one by one with [`apply`](Projection::apply), without this.
+    /// Applies the next events of a transaction, up to 500 as a rule, each lane's in its order; one by one with
+    /// [`apply`](Projection::apply), without this.
     ///
     /// A call to a server takes longer than most statements: a projection that writes many rows with one statement here is
-    /// built several times as fast.
+    /// built several times as fast. Events of one call may be about one row, which an upsert on Postgres can't write twice:
+    /// bring them together first. An error names the first of the events.
     async fn apply_all(&mut self, transaction: &mut Transaction, events: &[&RecordedEvent]) -> ProjectionResult {
         for event in events {
             transaction.applied = Some((event.lane, event.position));

@@ -14,7 +14,7 @@ use crate::position::{LaneId, Position};
 use crate::sql::subscriptions::{self, SubscriptionRow};
 use crate::store::Store;
 use crate::subscription::lease::{self, Lease};
-use crate::subscription::{Mark, Subscription, durable};
+use crate::subscription::{Mark, Subscription, rows};
 
 /// How long a lease holds unless it is renewed.
 const LEASE: Duration = Duration::from_secs(10);
@@ -326,7 +326,7 @@ impl<P: Projection> Projector<P> {
             }
         };
         identity.check_active(self.store.active_projection(&identity.name).await?)?;
-        let rows = durable::rows(&self.store, &identity.subscription).await?;
+        let rows = rows::read(&self.store, &identity.subscription).await?;
         let mark = |row: &SubscriptionRow| Mark { position: row.position, event_id: row.event_id.unwrap_or_default() };
         let marks: Vec<Mark> = rows.iter().map(mark).collect();
         self.store.verify_marks(&marks).await?;
@@ -343,10 +343,10 @@ impl<P: Projection> Projector<P> {
     /// Creates the rows and the tables of this version where they are missing, and checks that they are of this query.
     async fn create(&mut self, identity: &Identity) -> Result<()> {
         identity.check_active(self.store.active_projection(&identity.name).await?)?;
-        let mut rows = durable::rows(&self.store, &identity.subscription).await?;
+        let mut rows = rows::read(&self.store, &identity.subscription).await?;
         if rows.is_empty() {
             let created = self.create_tables(identity).await;
-            rows = durable::rows(&self.store, &identity.subscription).await?;
+            rows = rows::read(&self.store, &identity.subscription).await?;
             match created {
                 Err(error) if rows.is_empty() || !error.is_conflict() => return Err(error),
                 _ => {}
@@ -356,7 +356,7 @@ impl<P: Projection> Projector<P> {
             let reason = format!("{:?} is a subscription that is no projection", identity.subscription);
             return Err(Error::invalid("projection", reason));
         }
-        durable::check_rows(&self.store, &identity.subscription, &identity.query, &rows)
+        rows::check(&self.store, &identity.subscription, &identity.query, &rows)
     }
 
     async fn create_tables(&mut self, identity: &Identity) -> Result<()> {
@@ -364,7 +364,7 @@ impl<P: Projection> Projector<P> {
         let (dialect, lanes) = (store.dialect()?, &store.inner.topic.lanes);
         let mut transaction = store.begin().await?;
         let marks = vec![Mark::default(); lanes.len()];
-        durable::insert_rows(store, &mut transaction, name, &identity.query, &marks).await?;
+        rows::insert(store, &mut transaction, name, &identity.query, &marks).await?;
         let marker = Marker::new(identity, false).to_json()?;
         for lane in lanes {
             transaction.write(subscriptions::note(dialect, name, *lane, &marker)).await?;

@@ -1,4 +1,4 @@
-//! Reading page after page, one ahead of the caller.
+//! Reading page after page, one ahead of the caller where a server does that.
 
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
@@ -17,9 +17,17 @@ const PAGE: usize = 1_000;
 pub(super) enum Pages {
     /// The caller reads: the first page, which is the only one most often, and all of them where that is cheaper.
     Here(Box<Reading>),
-    /// A task reads while the caller deals with what was read before; `None` is the end, so that a task that is lost is not
-    /// taken for it.
-    Ahead(mpsc::Receiver<Result<Option<Vec<RecordedEvent>>>>),
+    /// A task reads the next page while the caller deals with one.
+    Ahead(mpsc::Receiver<Ahead>),
+}
+
+/// What a task has read.
+pub(super) enum Ahead {
+    Page(Vec<RecordedEvent>),
+    /// There are no more. It is told, so that a task that is lost is not taken for the end.
+    End,
+    /// The page could not be read, which the caller is to find out for himself: it may be over by then.
+    Failed(Box<Reading>),
 }
 
 /// A paged read between two pages.
@@ -41,17 +49,17 @@ impl Pages {
 
     /// Returns the next page, and what gives those after it.
     pub(super) async fn next(self) -> Result<Option<(Vec<RecordedEvent>, Self)>> {
-        match self {
-            Self::Here(mut reading) => {
-                let Some(events) = reading.next_page().await? else { return Ok(None) };
-                let ahead = !reading.is_done() && reading.store.inner.backend.reads_ahead();
-                Ok(Some((events, if ahead { Self::Ahead(reading.ahead()) } else { Self::Here(reading) })))
-            }
-            Self::Ahead(mut pages) => {
-                let page = pages.recv().await.ok_or(Error::Closed)??;
-                Ok(page.map(|events| (events, Self::Ahead(pages))))
-            }
-        }
+        let mut reading = match self {
+            Self::Here(reading) => reading,
+            Self::Ahead(mut pages) => match pages.recv().await.ok_or(Error::Closed)? {
+                Ahead::Page(events) => return Ok(Some((events, Self::Ahead(pages)))),
+                Ahead::End => return Ok(None),
+                Ahead::Failed(reading) => reading,
+            },
+        };
+        let Some(events) = reading.next_page().await? else { return Ok(None) };
+        let ahead = !reading.is_done() && reading.store.inner.backend.reads_ahead();
+        Ok(Some((events, if ahead { Self::Ahead(reading.ahead()) } else { Self::Here(reading) })))
     }
 }
 
@@ -60,15 +68,18 @@ impl Reading {
         self.lanes.is_empty() || self.left == 0
     }
 
-    /// Reads on in a task that is at most two pages ahead, and ends once nobody takes them.
-    fn ahead(mut self) -> mpsc::Receiver<Result<Option<Vec<RecordedEvent>>>> {
+    /// Reads on in a task that is one page ahead, and ends once nobody takes them.
+    fn ahead(mut self: Box<Self>) -> mpsc::Receiver<Ahead> {
         let (sender, pages) = mpsc::channel(1);
         let work = async move {
-            loop {
-                let page = self.next_page().await;
-                let goes_on = matches!(page, Ok(Some(_)));
-                if sender.send(page).await.is_err() || !goes_on {
-                    return;
+            while let Ok(place) = sender.reserve().await {
+                match self.next_page().await {
+                    Ok(Some(events)) => place.send(Ahead::Page(events)),
+                    Ok(None) => return place.send(Ahead::End),
+                    Err(error) => {
+                        tracing::debug!(error = %error.report(), "a page could not be read ahead");
+                        return place.send(Ahead::Failed(self));
+                    }
                 }
             }
         };
@@ -76,14 +87,15 @@ impl Reading {
         pages
     }
 
+    /// Reads a page. After an error, the next call reads the same.
     async fn next_page(&mut self) -> Result<Option<Vec<RecordedEvent>>> {
         if self.is_done() {
             return Ok(None);
         }
         let lane = self.lanes[0];
         let rows = usize::try_from(self.left).unwrap_or(PAGE).min(PAGE);
-        let mut query = match self.rest.take() {
-            Some(rest) => rest,
+        let mut query = match &self.rest {
+            Some(rest) => rest.clone(),
             None if looks_back(&self.query) => self.store.resolve_as_of(lane, &self.query).await?,
             None => self.query.clone(),
         };
@@ -97,6 +109,7 @@ impl Reading {
             self.rest = Some(query);
         } else {
             self.lanes.remove(0);
+            self.rest = None;
         }
         Ok(Some(page.events))
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::group::share;
 use super::lease::{self, Lease};
-use super::{Mark, Start, Subscription, filter};
+use super::{Mark, Start, Subscription, rows};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::name;
@@ -14,9 +14,8 @@ use crate::position::{LaneId, Position};
 use crate::projection::Marker;
 use crate::read::Query;
 use crate::sql::groups;
-use crate::sql::subscriptions::{self, Names, NewRow, SubscriptionRow};
+use crate::sql::subscriptions::{self, SubscriptionRow};
 use crate::store::Store;
-use crate::transaction::Transaction;
 
 /// How long a lease holds unless it is renewed.
 const LEASE: Duration = Duration::from_secs(10);
@@ -193,7 +192,7 @@ impl Durable {
             let reason = format!("{:?} is a projection, whose checkpoint is saved with what it writes", self.name);
             return Err(Error::invalid("subscription", reason));
         }
-        check_rows(&self.store, &self.name, &self.query, &rows)?;
+        rows::check(&self.store, &self.name, &self.query, &rows)?;
         let is_group = !share::rows(&self.store, Some(&self.name)).await?.is_empty();
         if is_group != shares.is_some() {
             let kind = if is_group { "the members of a group" } else { "one process at a time, and not a group" };
@@ -204,9 +203,10 @@ impl Durable {
 
     async fn insert(&self, shares: Option<u16>) -> Result<()> {
         let (lanes, dialect) = (&self.store.inner.topic.lanes, self.store.dialect()?);
-        let marks = self.store.marks(self.start.clone(), &mut self.query.clone()).await?;
+        let mut query = self.query.clone();
+        let marks = self.store.marks(self.start.clone(), &mut query).await?;
         let mut transaction = self.store.begin().await?;
-        insert_rows(&self.store, &mut transaction, &self.name, &self.query, &marks).await?;
+        rows::insert(&self.store, &mut transaction, &self.name, &query, &marks).await?;
         for lane in lanes {
             for share in 0..shares.map_or(0, |shares| share::per_lane(shares, lanes.len())) {
                 transaction.write(groups::insert_share(dialect, &self.name, *lane, share)).await?;
@@ -215,8 +215,8 @@ impl Durable {
         transaction.commit().await
     }
 
-    async fn rows(&self) -> Result<Vec<SubscriptionRow>> {
-        rows(&self.store, &self.name).await
+    pub(super) async fn rows(&self) -> Result<Vec<SubscriptionRow>> {
+        rows::read(&self.store, &self.name).await
     }
 
     /// Goes on where the rows stand, under a lease.
@@ -225,10 +225,7 @@ impl Durable {
         let mark = |row: &SubscriptionRow| Mark { position: row.position, event_id: row.event_id.unwrap_or_default() };
         let marks: Vec<Mark> = rows.iter().map(mark).collect();
         self.store.verify_marks(&marks).await?;
-        if let Start::At(time) = self.start {
-            // A time that was still to come when the subscription was created.
-            self.query.from = Some(time);
-        }
+        self.query.from = rows::beginning(&rows);
         let lanes =
             marks.iter().map(|mark| Progress { done: mark.position, saved: mark.position, ..Progress::default() });
         let lanes = lanes.collect();
@@ -245,42 +242,6 @@ impl Durable {
             handling: None,
         })
     }
-}
-
-/// Reads the rows of a subscription, in the order of the lanes.
-pub(crate) async fn rows(store: &Store, name: &str) -> Result<Vec<SubscriptionRow>> {
-    store.fetch(subscriptions::list(store.dialect()?, &store.inner.topic.name, Names::One(name))).await
-}
-
-/// Creates the rows of a subscription, one in each lane.
-pub(crate) async fn insert_rows(
-    store: &Store,
-    transaction: &mut Transaction,
-    name: &str,
-    query: &Query,
-    marks: &[Mark],
-) -> Result<()> {
-    let filter = filter::readable(query);
-    let (filter, filter_hash) = (filter.as_deref(), filter.as_deref().map(filter::fingerprint));
-    let aggregate_id = query.stream.as_ref().map(|range| range.aggregate_id.as_str());
-    for (Mark { position, .. }, lane) in marks.iter().zip(&store.inner.topic.lanes) {
-        let row = NewRow { name, lane: *lane, aggregate_id, position: *position, filter, filter_hash };
-        transaction.write(subscriptions::insert(store.dialect()?, &row)).await?;
-    }
-    Ok(())
-}
-
-/// Checks that the rows of a subscription are there, and of this query.
-pub(crate) fn check_rows(store: &Store, name: &str, query: &Query, rows: &[SubscriptionRow]) -> Result<()> {
-    if rows.len() != store.inner.topic.lanes.len() {
-        let reason = format!("{name:?} has no row in some lane: delete it, and create it anew");
-        return Err(Error::invalid("subscription", reason));
-    }
-    let hash = filter::readable(query).as_deref().map(filter::fingerprint);
-    if rows.iter().any(|row| row.filter_hash != hash) {
-        return Err(Error::FilterChanged { name: name.to_owned() });
-    }
-    Ok(())
 }
 
 impl DurableSubscription {

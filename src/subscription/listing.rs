@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::durable::rows;
 use super::group::share;
+use super::rows;
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::{LaneId, Position};
@@ -164,7 +164,7 @@ impl Store {
     /// # Errors
     /// [`Error::LeaseHeld`] where a process runs it, and what the backend answers.
     pub async fn delete_subscription(&self, name: &str) -> Result<bool> {
-        let rows = rows(self, name).await?;
+        let rows = rows::read(self, name).await?;
         let (dialect, topic) = (self.dialect()?, &self.topic().name);
         let members: Vec<MemberRow> = self.fetch(groups::members(dialect, topic, Some(name))).await?;
         if let Some(alive) = members.into_iter().find(|row| row.seen_until >= row.now) {
@@ -195,7 +195,7 @@ impl Store {
         let mut progress = self.inner.progress.subscribe();
         loop {
             progress.mark_unchanged();
-            let rows = rows(self, name).await?;
+            let rows = rows::read(self, name).await?;
             let row = rows.into_iter().find(|row| row.lane == end.0);
             let row = row.ok_or_else(|| Error::SubscriptionNotFound { name: name.to_owned() })?;
             if row.position >= end.1 {

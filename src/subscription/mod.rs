@@ -18,6 +18,8 @@ pub(crate) mod lease;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod listing;
 mod ring;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod rows;
 pub(crate) mod tail;
 
 use std::collections::VecDeque;

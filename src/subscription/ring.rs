@@ -9,7 +9,7 @@ use crate::position::Position;
 /// Events that are kept at most.
 const EVENTS: usize = 4_096;
 /// Bytes of payloads that are kept at most, the newest event's apart.
-const BYTES: usize = 8 * 1024 * 1024;
+pub(super) const BYTES: usize = 8 * 1024 * 1024;
 
 /// Events without a gap, up to some position.
 #[derive(Debug, Default)]
@@ -33,6 +33,7 @@ impl Ring {
 
     /// Adds the event that follows the last one, and gives up old ones for it.
     pub(super) fn push(&mut self, event: Arc<RecordedEvent>) {
+        debug_assert_eq!(event.position, self.end.next(), "an event that does not follow");
         self.end = event.position;
         self.bytes += weight(&event);
         self.events.push_back(event);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::ring::Ring;
+use super::ring::{self, Ring};
 use crate::append::Appended;
 use crate::backend::Request;
 use crate::backend::decide::recorded;
@@ -33,7 +33,7 @@ const AFTER_AN_ERROR: Duration = Duration::from_millis(250);
 pub(crate) struct Tail {
     lane: LaneId,
     state: Mutex<State>,
-    /// That there are events which have to be read.
+    /// That there are events which have to be read: up to a position that the state names.
     news: Notify,
 }
 
@@ -41,6 +41,8 @@ pub(crate) struct Tail {
 struct State {
     ring: Ring,
     followers: BTreeMap<u64, Interest>,
+    /// The last position that somebody has seen, which may have to be read.
+    seen: Position,
     /// The number of the next follower.
     next: u64,
     /// Whether the task runs; it ends under this lock.
@@ -68,7 +70,8 @@ pub(super) struct Follower {
 
 /// What a look at the lane has shown.
 struct Looked {
-    news: bool,
+    /// Whether there was anything new.
+    found: bool,
     /// Whether there may be more.
     more: bool,
 }
@@ -99,19 +102,35 @@ impl Tail {
         for (request, outcome) in answers {
             let Ok(outcome) = outcome else { continue };
             let follows = outcome.positions.is_some_and(|(first, _)| first == state.ring.end().next());
-            match recorded(request, outcome).filter(|_| follows) {
+            let events = (follows && request.bytes <= ring::BYTES).then(|| recorded(request, outcome)).flatten();
+            match events {
                 Some(events) => events.into_iter().for_each(|event| state.push(event)),
-                None if outcome.position() > state.ring.end() => self.news.notify_one(),
-                None => {}
+                None => self.wants(&mut state, outcome.position()),
             }
         }
     }
 
     /// Has events read up to a position that somebody has seen.
     pub(crate) fn saw(&self, position: Position) {
-        let state = self.state();
+        self.wants(&mut self.state(), position);
+    }
+
+    fn wants(&self, state: &mut State, position: Position) {
         if state.running && position > state.ring.end() {
+            state.seen = position.max(state.seen);
             self.news.notify_one();
+        }
+    }
+
+    /// Returns once there is something to read that was seen.
+    async fn wanted(&self) {
+        loop {
+            self.news.notified().await;
+            // It may have been read meanwhile: reading is seeing.
+            let state = self.state();
+            if state.seen > state.ring.end() {
+                return;
+            }
         }
     }
 
@@ -139,7 +158,7 @@ impl Tail {
     async fn read(&self, store: &Store, told: bool) -> Result<Looked> {
         let end = self.state().ring.end();
         if !told && store.head(self.lane).await? == end {
-            return Ok(Looked { news: false, more: false });
+            return Ok(Looked { found: false, more: false });
         }
         let page = store.page(self.lane, &Query::new().after(end), PAGE).await?;
         if page.head < end {
@@ -148,11 +167,11 @@ impl Tail {
             return Err(Error::Closed);
         }
         let mut state = self.state();
-        let news = page.head > end;
+        let found = page.head > end;
         // The store has committed meanwhile, perhaps.
         let (more, end) = (page.more, state.ring.end());
         page.events.into_iter().filter(|event| event.position > end).for_each(|event| state.push(event));
-        Ok(Looked { news, more })
+        Ok(Looked { found, more })
     }
 
     fn tell_of_trouble(&self) {
@@ -240,7 +259,7 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
         }
         let pause = match tail.read(&store, told).await {
             Ok(read) => {
-                if read.news {
+                if read.found {
                     last_news = Instant::now();
                 }
                 if read.more {
@@ -251,13 +270,17 @@ async fn run(tail: Arc<Tail>, store: Weak<Inner>) {
             }
             Err(_) => {
                 tail.tell_of_trouble();
-                AFTER_AN_ERROR
+                drop(store);
+                // Whatever is seen meanwhile: what failed may fail for as long as it stands there.
+                tokio::time::sleep(AFTER_AN_ERROR).await;
+                told = true;
+                continue;
             }
         };
         let backend = Arc::clone(&store.inner.backend);
         drop(store);
         told = tokio::select! {
-            () = tail.news.notified() => true,
+            () = tail.wanted() => true,
             () = backend.heard(tail.lane) => true,
             () = tokio::time::sleep(pause) => false,
         };

@@ -51,7 +51,7 @@ pub(super) async fn append(connection: &mut Connection, lane: LaneId, request: &
     let positions = Some((Position::new(head + 1), Position::new(head + count)));
     let versions = request.streams.iter().map(|rule| (rule.aggregate_id.clone(), Version::new(version + count)));
     let mut appended = Appended::new(lane, positions, versions.collect(), false);
-    appended.event_timestamp = MssqlRow(row).time(3)?;
+    appended.event_timestamp = MssqlRow(row).time(3).ok().flatten();
     Ok(Some(appended))
 }
 

@@ -18,7 +18,9 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::rows::{CommandStateRow, CommandVersionRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, time};
+use crate::sql::rows::{
+    CommandStateRow, CommandVersionRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, damaged, time,
+};
 use crate::sql::{Dialect, Statement, statements};
 use crate::stream::Expected;
 
@@ -134,15 +136,17 @@ async fn call(pool: &Arc<Pool>, lane: LaneId, request: &Request) -> Result<Optio
             return Ok(Some(Err(Error::Conflict { stream, expected: rule.expected, actual })));
         }
         Some([first, before, micros]) => (first, before, micros),
-        _ => return Ok(None),
+        Some(_) => return Err(damaged("annals_append answered in another shape: run the migrations")),
+        None => return Ok(None),
     };
     pool.observe(*first);
     let count = i64::try_from(request.events.len()).unwrap_or(i64::MAX);
     let first = Position::new(*first);
     let version = Version::new(*before).plus(count);
     let versions = vec![(rule.aggregate_id.clone(), version)];
-    let appended = Appended::new(lane, Some((first, first.plus(count - 1))), versions, false);
-    Ok(Some(Ok(appended.at(time(*micros)?))))
+    let mut appended = Appended::new(lane, Some((first, first.plus(count - 1))), versions, false);
+    appended.event_timestamp = time(*micros).ok();
+    Ok(Some(Ok(appended)))
 }
 
 /// Binds the first event by its values, which is the cheapest way for a lone one, and all others as arrays.

@@ -118,9 +118,19 @@ pub(super) fn checkpoint_long_wals(connection: &Connection) {
     }));
 }
 
-/// Reads for no longer than a short time; `None` where that was not enough.
+/// Ends the interruption of work, after a panic too.
+struct Bound;
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        END.set(None);
+    }
+}
+
+/// Reads for no longer than a short time, give or take some rows; `None` where that was not enough.
 pub(super) fn bounded<T>(work: impl FnOnce() -> T) -> Option<T> {
     END.set(Some(Instant::now() + LONGEST));
+    let _bound = Bound;
     let done = work();
     END.take().map(|_| done)
 }

@@ -52,7 +52,7 @@ impl Engine for Sqlite {
     /// A look at the head takes some microseconds, and waking up for it ten times as long. Nobody else writes to a database
     /// in memory.
     fn poll_interval(&self) -> RangeInclusive<Duration> {
-        let (least, most) = if self.is_memory() { (1_000, 1_000) } else { (3, 50) };
+        let (least, most) = if self.is_memory() { (1_000, 1_000) } else { (3, 75) };
         Duration::from_millis(least)..=Duration::from_millis(most)
     }
 

@@ -381,3 +381,20 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_rests_twice_as_long_after_each_failure_up_to_a_limit() {
+        let (least, most) = (Duration::from_millis(10), Duration::from_secs(2));
+        let policy = Policy { attempts: 40, backoff: (least, most), in_flight: 1 };
+        for failures in 1..=40 {
+            let full = least.saturating_mul(1_u32 << (failures - 1).min(30)).min(most);
+            let rests: Vec<Duration> = (0..200).map(|_| policy.rest(failures)).collect();
+            assert!(rests.iter().all(|rest| (full / 2..=full).contains(rest)), "{failures}: {rests:?}");
+            assert!(rests.iter().any(|rest| *rest != rests[0]), "{failures}: no chance in {:?}", rests[0]);
+        }
+    }
+}

@@ -20,7 +20,7 @@ use crate::sql::Dialect;
 use crate::sql::groups;
 use crate::store::Store;
 use crate::subscription::durable::Durable;
-use crate::subscription::{Mark, Start, Subscription};
+use crate::subscription::{Mark, Subscription, rows};
 
 /// The longest pause between two looks at the other members.
 const LOOK: Duration = Duration::from_secs(1);
@@ -58,11 +58,8 @@ pub(super) struct Driver {
 impl Driver {
     /// Makes the task of a new member, which has joined when this returns.
     pub(super) async fn join(shared: Arc<Shared>, durable: Durable) -> Result<Self> {
-        let mut query = durable.query;
-        if let Start::At(time) = durable.start {
-            // A time that was still to come when the group was created.
-            query.from = Some(time);
-        }
+        let mut query = durable.query.clone();
+        query.from = rows::beginning(&durable.rows().await?);
         let now = Instant::now();
         let mut driver = Self {
             shared,
