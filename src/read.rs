@@ -369,6 +369,12 @@ impl Page {
         let scanned = if more { events.last().map_or(end, |event| event.position) } else { end };
         Self { events, head, scanned, more }
     }
+
+    /// Returns whether the page begins with an event that was read before, if there is one.
+    pub(crate) fn goes_on_after(&self, last: Option<(Position, Uuid)>) -> bool {
+        let first = || self.events.first().map(|event| (event.position, event.event_id));
+        last.is_none_or(|last| first() == Some(last))
+    }
 }
 
 /// Which streams are listed.

@@ -153,7 +153,15 @@ pub(crate) async fn remove_schema(
     match dialect {
         Dialect::Sqlite => Ok(session),
         Dialect::Postgres => {
-            session.execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(dialect, schema))).await?;
+            let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(dialect, schema));
+            let mut tries = 1;
+            // A read that nobody waits for any more may still hold locks for a moment, and a deadlock is broken either way.
+            while let Err(error) = session.execute(&drop).await {
+                if !error.is_retryable() || tries == 5 {
+                    return Err(error);
+                }
+                tries += 1;
+            }
             Ok(session)
         }
         Dialect::Mssql => {

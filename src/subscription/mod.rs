@@ -90,6 +90,8 @@ struct Cursor {
     /// The last position that was dealt with, and its event's id where that is known.
     position: Position,
     event_id: Option<Uuid>,
+    /// The position and id of the last event that was returned.
+    last: Option<(Position, Uuid)>,
     /// Events that were read and not yet returned.
     ready: VecDeque<Arc<RecordedEvent>>,
     /// How far was read: nothing else matches up to here.
@@ -137,6 +139,7 @@ impl Store {
             lane: lanes[index],
             position: mark.position,
             event_id: (mark.position > Position::ZERO && !mark.event_id.is_nil()).then_some(mark.event_id),
+            last: None,
             ready: VecDeque::new(),
             scanned: mark.position,
             follower: None,
@@ -270,9 +273,7 @@ impl Subscription {
     fn next_ready(&mut self) -> Option<Arc<RecordedEvent>> {
         let turn = self.turn % self.cursors.len().max(1);
         let cursor = self.cursors.get_mut(turn)?;
-        let event = cursor.ready.pop_front()?;
-        (cursor.position, cursor.event_id) = (event.position, Some(event.event_id));
-        Some(event)
+        cursor.take()
     }
 
     pub(crate) async fn advance(&mut self) -> Result<Option<Arc<RecordedEvent>>> {
@@ -282,8 +283,7 @@ impl Subscription {
             if cursor.ready.is_empty() {
                 cursor.fill(&self.store, &self.query).await?;
             }
-            if let Some(event) = cursor.ready.pop_front() {
-                (cursor.position, cursor.event_id) = (event.position, Some(event.event_id));
+            if let Some(event) = cursor.take() {
                 self.turn = if cursor.ready.is_empty() { index + 1 } else { index };
                 return Ok(Some(event));
             }
@@ -326,8 +326,24 @@ impl Subscription {
 }
 
 impl Cursor {
+    /// Returns the next event that was read.
+    fn take(&mut self) -> Option<Arc<RecordedEvent>> {
+        let event = self.ready.pop_front()?;
+        (self.position, self.event_id) = (event.position, Some(event.event_id));
+        self.last = Some((event.position, event.event_id));
+        Some(event)
+    }
+
+    /// Returns the last event that was returned, where nothing after it was looked at.
+    fn last_scanned(&self) -> Option<(Position, Uuid)> {
+        self.last.filter(|(position, _)| *position == self.scanned)
+    }
+
     /// Reads on, until something is ready or the lane's end is reached.
     async fn fill(&mut self, store: &Store, query: &Query) -> Result<()> {
+        if self.follower.as_ref().is_some_and(Follower::is_diverged) {
+            return Err(Error::LogDiverged { lane: self.lane.get(), position: self.position });
+        }
         self.settle();
         while self.ready.is_empty() {
             if let Some(follower) = self.follower.as_ref().filter(|_| query.json.is_empty())
@@ -343,10 +359,17 @@ impl Cursor {
                     return Ok(());
                 }
             }
-            let page = store.page(self.lane, &query.clone().after(self.scanned), PAGE).await?;
+            // The last event is read again: it shows whether the log is still the one that was read.
+            let last = self.last_scanned();
+            let from = if last.is_some() { self.scanned.plus(-1) } else { self.scanned };
+            let mut page = store.page(self.lane, &query.clone().after(from), PAGE).await?;
             if page.head < self.scanned {
                 return Err(store.beyond(self.lane, self.scanned).await?);
             }
+            if !page.goes_on_after(last) {
+                return Err(Error::LogDiverged { lane: self.lane.get(), position: self.scanned });
+            }
+            page.events.drain(..usize::from(last.is_some()));
             self.scanned = page.scanned;
             if let Some(follower) = &self.follower {
                 follower.looked_up_to(self.scanned);
@@ -363,7 +386,8 @@ impl Cursor {
 
     /// Deals with what came since and is not to be looked at, once all that was read is returned.
     fn settle(&mut self) {
-        if let Some(follower) = self.follower.as_ref().filter(|_| self.ready.is_empty()) {
+        let follower = self.follower.as_ref().filter(|follower| self.ready.is_empty() && !follower.is_diverged());
+        if let Some(follower) = follower {
             self.scanned = self.scanned.max(follower.clear_up_to());
         }
         self.pass();
@@ -379,7 +403,8 @@ impl Cursor {
     /// Returns once the lane goes on, or something is wrong, which reading tells.
     async fn wait(&mut self, store: &Store, query: &Query) {
         let tail = &store.inner.tails[self.index];
-        let follower = self.follower.get_or_insert_with(|| tail.follow(store, query, self.scanned));
+        let from = (self.scanned, self.last_scanned().map(|(_, event_id)| event_id));
+        let follower = self.follower.get_or_insert_with(|| tail.follow(store, query, from));
         self.unsure |= !follower.wait().await;
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::event::RecordedEvent;
 use crate::position::Position;
 
@@ -18,12 +20,14 @@ pub(super) struct Ring {
     bytes: usize,
     /// The position of the last event, which may be too old to be kept.
     end: Position,
+    /// The position and id of the last event, where it is known.
+    last: Option<(Position, Uuid)>,
 }
 
 impl Ring {
-    /// Keeps nothing, and goes on after a position.
-    pub(super) fn reset(&mut self, end: Position) {
-        *self = Self { events: VecDeque::new(), bytes: 0, end };
+    /// Keeps nothing, and goes on after a position, at which this event stands, if it is known.
+    pub(super) fn reset(&mut self, end: Position, last: Option<Uuid>) {
+        *self = Self { events: VecDeque::new(), bytes: 0, end, last: last.map(|event_id| (end, event_id)) };
     }
 
     /// Returns the position of the last event.
@@ -31,10 +35,16 @@ impl Ring {
         self.end
     }
 
+    /// Returns the position and id of the last event, where it is known.
+    pub(super) fn last(&self) -> Option<(Position, Uuid)> {
+        self.last
+    }
+
     /// Adds the event that follows the last one, and gives up old ones for it.
     pub(super) fn push(&mut self, event: Arc<RecordedEvent>) {
         debug_assert_eq!(event.position, self.end.next(), "an event that does not follow");
         self.end = event.position;
+        self.last = Some((event.position, event.event_id));
         self.bytes += weight(&event);
         self.events.push_back(event);
         while self.events.len() > EVENTS || (self.bytes > BYTES && self.events.len() > 1) {

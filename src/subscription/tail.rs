@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::ring::{self, Ring};
 use crate::append::Appended;
@@ -57,6 +58,8 @@ struct Interest {
     due: Option<Position>,
     /// Whether something went wrong that he should find out for himself.
     trouble: bool,
+    /// Whether the log is no longer the one that he has read.
+    diverged: bool,
     wake: Arc<Notify>,
 }
 
@@ -134,18 +137,24 @@ impl Tail {
         }
     }
 
-    /// Follows the lane for the events that answer a query, from a position on that was looked at already.
-    pub(super) fn follow(self: &Arc<Self>, store: &Store, query: &Query, from: Position) -> Follower {
+    /// Follows the lane for the events that answer a query, from a position on that was looked at already, and at which this
+    /// event stands, if it is known.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        store: &Store,
+        query: &Query,
+        (from, last): (Position, Option<Uuid>),
+    ) -> Follower {
         let mut state = self.state();
         if !state.running {
             state.running = true;
-            state.ring.reset(from);
+            state.ring.reset(from, last);
             tokio::spawn(run(Arc::clone(self), Arc::downgrade(&store.inner)));
         }
         let (number, wake) = (state.next, Arc::new(Notify::new()));
         state.next += 1;
         let due = (state.ring.end() > from).then(|| from.next());
-        let interest = Interest { query: query.clone(), due, trouble: false, wake: Arc::clone(&wake) };
+        let interest = Interest { query: query.clone(), due, trouble: false, diverged: false, wake: Arc::clone(&wake) };
         state.followers.insert(number, interest);
         Follower { tail: Arc::clone(self), number, wake }
     }
@@ -160,11 +169,20 @@ impl Tail {
         if !told && store.head(self.lane).await? == end {
             return Ok(Looked { found: false, more: false });
         }
-        let page = store.page(self.lane, &Query::new().after(end), PAGE).await?;
+        // The last event is read again: it shows whether the log is still the one that was read.
+        let last = self.state().ring.last();
+        let from = last.map_or(end, |(position, _)| position.plus(-1));
+        let page = store.page(self.lane, &Query::new().after(from), PAGE).await?;
         if page.head < end {
-            // The log is not the one that was read. Whoever follows finds out how.
-            self.state().ring.reset(page.head);
+            // The log is not the one that was read, or not as far yet. Whoever follows finds out.
+            self.state().ring.reset(page.head, None);
             return Err(Error::Closed);
+        }
+        if !page.goes_on_after(last) {
+            let mut state = self.state();
+            state.ring.reset(page.head, None);
+            state.followers.values_mut().for_each(|interest| interest.diverged = true);
+            return Err(Error::LogDiverged { lane: self.lane.get(), position: end });
         }
         let mut state = self.state();
         let found = page.head > end;
@@ -218,6 +236,11 @@ impl Follower {
         {
             interest.due = (interest.due.is_some() && end > position).then(|| position.next());
         }
+    }
+
+    /// Returns whether the log is no longer the one that was read.
+    pub(super) fn is_diverged(&self) -> bool {
+        self.tail.state().followers.get(&self.number).is_some_and(|interest| interest.diverged)
     }
 
     /// Returns the position up to which nothing else is to be looked at.

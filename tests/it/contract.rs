@@ -71,6 +71,7 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("13.1", "src/conformance/enrol.rs", "the_macro_lists_every_case"),
     ("13.2", "tests/it/cli/process.rs", "a_case_that_a_capability_rules_out_is_listed_with_the_reason"),
     ("13.3", "tests/it/saboteurs/mod.rs", "a_saboteur_is_caught"),
+    ("14.6", "tests/it/failover.rs", "readers_whose_log_becomes_another_are_told"),
     ("14.6", "tests/it/replica.rs", "a_reader_ahead_of_a_replica_is_told_that_it_is_behind_and_goes_on_later"),
     ("19.5", "src/aggregate/upcast.rs", "a_sound_registry_passes"),
     ("19.5", "src/aggregate/upcast.rs", "what_is_wrong_is_named"),

@@ -28,6 +28,8 @@ mod crash;
 mod decorator;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod examination;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod failover;
 #[cfg(feature = "sqlite")]
 mod migrations;
 #[cfg(feature = "sqlite")]
