@@ -1,6 +1,7 @@
-//! Subscriptions whose database becomes another one under them: a failover to a server that lacks the last events (contract
-//! 14.6).
+//! Readers whose database goes away under them, for a moment, or for another one: a failover to a server that lacks the last
+//! events (contract 14.6).
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use annals::backend::{Backend, Request};
 use annals::{Appended, Config, Error, Expected, LaneId, NewEvent, Position, Query, Result, Start, Store, Stream};
 use async_trait::async_trait;
+use futures::TryStreamExt;
 
 use crate::decorator::{Decorated, Decorator};
 
@@ -40,13 +42,40 @@ async fn append(store: &Store, events: i64) {
     store.append(&Stream::new("thing", "a").unwrap(), Expected::Any, events).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_whose_log_becomes_another_are_told() {
-    let (first, second) = (filled(3).await, filled(2).await);
-    let databases = [&first, &second].map(|store| Arc::clone(store.backend()));
+/// Opens a store on the first database, and returns what becomes the second.
+async fn opened(first: &Store, second: &Store) -> (Store, Arc<Decorated<Failover>>) {
+    let databases = [first, second].map(|store| Arc::clone(store.backend()));
     let backend = Arc::new(Decorated(Failover { databases, is_lost: AtomicBool::new(false) }));
     let config: Config = "sqlite::memory:".parse().unwrap();
     let store = Store::with_backend(Arc::clone(&backend) as Arc<dyn Backend>, &config).await.unwrap();
+    (store, backend)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_read_ahead_is_read_again() {
+    let (first, closed) = (filled(2_500).await, filled(1).await);
+    closed.close().await;
+    let (store, backend) = opened(&first, &closed).await;
+    let mut events = pin!(store.read(Query::new()));
+    let mut positions = Vec::new();
+    while let Some(event) = events.try_next().await.unwrap() {
+        positions.push(event.position.get());
+        // The second page is read ahead while the first is dealt with, and the third, in vain, once the second was taken.
+        let change = match event.position.get() {
+            1_000 => true,
+            1_001 => false,
+            _ => continue,
+        };
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        backend.0.is_lost.store(change, Ordering::Relaxed);
+    }
+    assert_eq!(positions, (1..=2_500).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_whose_log_becomes_another_are_told() {
+    let (first, second) = (filled(3).await, filled(2).await);
+    let (store, backend) = opened(&first, &second).await;
 
     let filtered = Query::new().event_types(["Happened"]).unwrap();
     let mut readers = Vec::new();
