@@ -160,7 +160,7 @@ async fn a_command_lands_where_snapshots_cannot_be_kept(f: &Fixture) -> Verdict 
 async fn rename(f: &Fixture, from: &str, to: &str) -> Verdict {
     let sql = match dialect(f) {
         Dialect::Sqlite | Dialect::Postgres => format!("ALTER TABLE {from} RENAME TO {to}"),
-        Dialect::Mssql => format!("EXEC sp_rename N'{}', N'{to}'", table(f, from)),
+        Dialect::Mssql => format!("EXEC sp_rename N'{}', N'{to}', N'OBJECT'", table(f, from)),
     };
     Ok(f.store.backend().session().await?.execute(&sql).await?)
 }
