@@ -1,4 +1,4 @@
-//! A backend of another crate: events in the memory of the process, under URLs such as `memory:orders`.
+//! A backend of another crate: events in the memory of the process, under URLs such as `vec:orders`.
 //!
 //! `cargo run --example custom_backend --features conformance` stores an event in it and runs the conformance suite;
 //! `cargo test --example custom_backend --features conformance` runs the same suite with one test a case.
@@ -85,7 +85,7 @@ impl Memory {
 #[async_trait]
 impl Backend for Memory {
     fn name(&self) -> &'static str {
-        "memory"
+        "vec"
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -403,7 +403,7 @@ struct Fresh;
 impl Harness for Fresh {
     async fn fresh(&self) -> Result<Arc<dyn Database>> {
         // Only the first of several tests of a process registers the scheme.
-        let _ = annals::register_backend("memory", open);
+        let _ = annals::register_adapter("vec", open);
         Ok(Arc::new(Named(Uuid::new_v4().to_string())))
     }
 }
@@ -414,7 +414,11 @@ struct Named(String);
 #[async_trait]
 impl Database for Named {
     async fn open(&self, options: &[(&str, &str)]) -> Result<Store> {
-        Store::connect(&with_options(&format!("memory:{}", self.0), options)).await
+        Store::connect(&with_options(&format!("vec:{}", self.0), options)).await
+    }
+
+    fn url(&self) -> Option<String> {
+        Some(format!("vec:{}", self.0))
     }
 
     async fn remove(&self) -> Result<()> {
@@ -425,11 +429,11 @@ impl Database for Named {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    annals::register_backend("memory", open)?;
-    let store = Store::connect("memory:orders").await?;
+    annals::register_adapter("vec", open)?;
+    let store = Store::connect("vec:orders").await?;
     let placed = NewEvent::json("OrderPlaced", &serde_json::json!({"total": 12}))?;
     store.append(&Stream::new("order", "order-1")?, Expected::NoStream, [placed]).await?;
-    println!("{} event in memory:orders", store.query(Query::new()).await?.len());
+    println!("{} event in vec:orders", store.query(Query::new()).await?.len());
 
     let counts = annals::conformance::run(
         &Fresh,

@@ -130,6 +130,13 @@ impl Config {
         Ok(self)
     }
 
+    /// Sets the durability of commits, one of the backend's.
+    #[must_use]
+    pub fn with_durability(mut self, durability: &str) -> Self {
+        self.durability = Some(durability.to_owned());
+        self
+    }
+
     /// Makes opening the store bring its schema up to date.
     #[must_use]
     pub const fn with_migrate(mut self, migrate: bool) -> Self {

@@ -109,6 +109,38 @@ pub enum Error {
         /// The topics that exist, separated by commas.
         known: String,
     },
+    /// A topic of this name is configured already.
+    #[error("topic {topic:?} exists already: update it, or choose another name")]
+    TopicExists {
+        /// The topic's name.
+        topic: String,
+    },
+    /// The topic was deleted. Its log is kept where it was.
+    #[error("topic {topic:?} is deleted: create it again with the same connection to show it")]
+    TopicDeleted {
+        /// The topic's name.
+        topic: String,
+    },
+    /// The topic can't be moved: the new place lacks events that the old one has. Nothing was changed.
+    #[error("topic {topic:?} holds events where it is that the new place lacks, of {events}: copy them there first")]
+    EventsLeftBehind {
+        /// The topic's name.
+        topic: String,
+        /// How many events it has where it is.
+        events: u64,
+    },
+    /// The configuration of topics was not read yet.
+    #[error("the topics are not initialized: call initialize first")]
+    NotInitialized,
+    /// An event of the configuration topic is malformed, or unknown to this program.
+    #[error("the configuration can't be read: event at position {position}")]
+    Configuration {
+        /// The event's position in the configuration topic.
+        position: Position,
+        /// What is wrong with it.
+        #[source]
+        source: Box<Error>,
+    },
     /// A value is outside what the store accepts. Nothing was stored.
     #[error("invalid {what}: {reason}")]
     Invalid {

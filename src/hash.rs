@@ -11,7 +11,11 @@
 //!
 //! The test vectors are in `docs/hash.md`, and a test holds them.
 
+mod log;
+
 use sha2::{Digest, Sha256};
+
+pub use log::{LaneHash, TopicHash};
 
 use crate::backend::request::{CommandWrite, EventWrite, Request, StreamRule};
 use crate::event::{Payload, RecordedEvent};
@@ -19,6 +23,7 @@ use crate::json::encode_bytes;
 use crate::stream::Expected;
 
 /// Hashes fields in the canonical encoding.
+#[derive(Debug, Clone)]
 struct Hasher(Sha256);
 
 impl Hasher {
@@ -318,5 +323,20 @@ mod tests {
         for vector in vectors() {
             assert_eq!(crate::hash::hex(&of(&vector.recorded())), vector.hash);
         }
+    }
+
+    #[test]
+    fn a_log_has_the_published_hashes() {
+        let page = include_str!("../docs/hash.md");
+        let section = page.split("## A whole log").nth(1).unwrap();
+        let published: Vec<&str> =
+            section.split("```text\n").skip(1).take(2).map(|block| block.split('\n').next().unwrap()).collect();
+        let mut lane = LaneHash::new();
+        lane.event(&vectors()[0].recorded());
+        assert_eq!(crate::hash::hex(&lane.so_far()), published[0]);
+        let mut topic = TopicHash::new();
+        topic.lane(&lane.so_far());
+        topic.lane(&LaneHash::new().so_far());
+        assert_eq!(crate::hash::hex(&topic.finish()), published[1]);
     }
 }

@@ -21,6 +21,7 @@
 #![warn(missing_docs)]
 
 mod store;
+mod topics;
 
 mod aggregate;
 
@@ -52,6 +53,8 @@ mod writer;
 
 pub mod backend;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod copy;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod index;
 mod sql;
 
@@ -70,7 +73,7 @@ pub mod conformance;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use backend::registry::register_backend;
+pub use backend::registry::register_adapter;
 
 pub use aggregate::{
     Aggregate, AsOf, Execute, ExecuteError, Executed, Loaded, Snapshots, TypedEvent, Unknown, Upcaster,
@@ -78,6 +81,8 @@ pub use aggregate::{
 pub use append::{Append, Appended, Condition, ConditionItem};
 pub use command::{Command, RecordedCommand};
 pub use config::Config;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use copy::{Copied, Difference, TopicCopy, Verified};
 pub use error::{Error, ErrorClass, Result};
 pub use event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -102,6 +107,10 @@ pub use subscription::{
     DeadLetter, Delivery, Durable, DurableSubscription, Group, GroupInfo, Handlers, LaneProgress, Member, MemberInfo,
     SubscriptionInfo,
 };
+pub use topics::{
+    BackendHealth, ConfiguredTopic, HealthState, Registry, TopicChange, TopicChangeKind, TopicConfig,
+    TopicConfigBuilder, TopicDifference, TopicHealth, Topics, TopicsBuilder,
+};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use transaction::Transaction;
 
@@ -122,6 +131,9 @@ mod documents {
     #[cfg(feature = "nats")]
     #[doc = include_str!("../docs/relay.md")]
     struct Relay;
+    #[cfg(feature = "sqlite")]
+    #[doc = include_str!("../docs/topics.md")]
+    struct Topics;
     #[doc = include_str!("../docs/projections.md")]
     struct Projections;
 }

@@ -42,6 +42,8 @@ pub struct Store {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) backend: Arc<dyn Backend>,
+    /// Whether others use the backend, too.
+    is_shared: bool,
     pub(crate) topic: Topic,
     pub(crate) writers: Vec<Writer>,
     pub(crate) tails: Vec<Arc<Tail>>,
@@ -80,11 +82,20 @@ impl Store {
         }
     }
 
-    /// Opens a topic of a backend that is connected already.
+    /// Opens a topic of a backend that is connected already. Closing the store closes the backend.
     ///
     /// # Errors
     /// [`Error::UnknownTopic`], and what the backend answers.
     pub async fn with_backend(backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
+        Self::of(backend, config, false).await
+    }
+
+    /// Opens a topic of a backend that others use, too, and that is theirs to close.
+    pub(crate) async fn shared(backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
+        Self::of(backend, config, true).await
+    }
+
+    async fn of(backend: Arc<dyn Backend>, config: &Config, is_shared: bool) -> Result<Self> {
         let mut topics = backend.topics().await?;
         let Some(index) = topics.iter().position(|topic| topic.name == config.topic()) else {
             let known: Vec<String> = topics.into_iter().map(|topic| topic.name).collect();
@@ -97,6 +108,7 @@ impl Store {
         let writers = Writer::start(&backend, &tails, patience)?;
         let inner = Inner {
             backend,
+            is_shared,
             tails,
             progress: watch::Sender::default(),
             topic,
@@ -270,7 +282,9 @@ impl Store {
         for writer in &self.inner.writers {
             writer.close().await;
         }
-        self.inner.backend.close().await;
+        if !self.inner.is_shared {
+            self.inner.backend.close().await;
+        }
     }
 
     /// Returns the lane of a stream.

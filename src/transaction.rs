@@ -76,9 +76,13 @@ impl Store {
 
     /// Runs a reading statement of the store's own.
     pub(crate) async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
+        self.rows(statement).await?.iter().map(T::from_row).collect()
+    }
+
+    /// Runs a reading statement of the store's own, and returns its rows as they are.
+    pub(crate) async fn rows(&self, statement: Statement) -> Result<Vec<Row>> {
         let work = self.inner.backend.select(&statement.sql, &statement.params);
-        let rows = self.deadline(statement.operation, work).await?;
-        rows.iter().map(T::from_row).collect()
+        self.deadline(statement.operation, work).await
     }
 
     /// Returns the dialect of the backend's SQL.

@@ -21,18 +21,22 @@ const BUILT_IN: [(&str, bool); 3] = [
     ("mssql", cfg!(feature = "mssql")),
 ];
 
-/// Makes URLs of a scheme open a backend of another crate.
+/// What topics call SQLite in memory, and a SQLite file, as adapters.
+pub(crate) const ALIASES: [&str; 2] = ["memory", "file"];
+
+/// Makes URLs of a scheme open a backend of another crate, and topics have it as their adapter.
 ///
 /// # Errors
 /// [`Error::Invalid`] where the scheme is taken.
-pub fn register_backend<F, O>(scheme: &str, open: F) -> Result<()>
+pub fn register_adapter<F, O>(scheme: &str, open: F) -> Result<()>
 where
     F: Fn(Config) -> O + Send + Sync + 'static,
     O: Future<Output = Result<Arc<dyn Backend>>> + Send + 'static,
 {
     let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
     let scheme = scheme.to_ascii_lowercase();
-    if registered.contains_key(&scheme) || BUILT_IN.iter().any(|(known, _)| *known == scheme) {
+    let mut taken = BUILT_IN.iter().map(|(known, _)| *known).chain(ALIASES);
+    if registered.contains_key(&scheme) || taken.any(|known| known == scheme) {
         return Err(Error::invalid("scheme", format!("{scheme:?} is taken")));
     }
     registered.insert(scheme, Arc::new(move |config| Box::pin(open(config))));
@@ -52,20 +56,26 @@ pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Backend>> {
             let factory = REGISTERED.read().unwrap_or_else(PoisonError::into_inner).get(scheme).cloned();
             match factory {
                 Some(open) => open(config.clone()).await,
-                None => Err(unknown(scheme)),
+                None => Err(url_error(refusal("scheme", scheme, &[]))),
             }
         }
     }
 }
 
-fn unknown(scheme: &str) -> Error {
-    let mut choices: Vec<String> =
-        BUILT_IN.iter().filter(|(_, compiled)| *compiled).map(|(known, _)| (*known).to_owned()).collect();
+/// Returns whether there is a backend of a scheme.
+pub(crate) fn is_known(scheme: &str) -> bool {
+    BUILT_IN.iter().any(|(known, compiled)| *compiled && *known == scheme)
+        || REGISTERED.read().unwrap_or_else(PoisonError::into_inner).contains_key(scheme)
+}
+
+/// Says why there is no backend of a name, and which ones there are; those of other names first.
+pub(crate) fn refusal(what: &str, name: &str, others: &[&str]) -> String {
+    let compiled = BUILT_IN.iter().filter(|(_, compiled)| *compiled).map(|(known, _)| *known);
+    let mut choices: Vec<String> = others.iter().copied().chain(compiled).map(str::to_owned).collect();
     choices.extend(REGISTERED.read().unwrap_or_else(PoisonError::into_inner).keys().cloned());
     let choices = choices.join(", ");
-    if BUILT_IN.iter().any(|(known, _)| *known == scheme) {
-        let reason = format!("{scheme} is not compiled in: build with the feature {scheme:?}; there are: {choices}");
-        return url_error(reason);
+    if BUILT_IN.iter().any(|(known, _)| *known == name) {
+        return format!("{name} is not compiled in: build with the feature {name:?}; there are: {choices}");
     }
-    url_error(format!("unknown scheme {scheme:?}; there are: {choices}"))
+    format!("unknown {what} {name:?}; there are: {choices}")
 }

@@ -73,8 +73,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let stream = Stream::new(args.aggregate_type.as_str(), args.aggregate_id.as_str())?;
-    let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let actor = args.actor.clone().or_else(|| ["ANNALS_ACTOR", "USER", "USERNAME"].into_iter().find_map(named));
+    let actor = args.actor.clone().or_else(parse::actor);
     let defaults = Defaults { actor, actor_type: args.actor_type, source: args.source };
     let mut append = Append::new();
     if let Some(command_id) = args.command_id {

@@ -1,16 +1,19 @@
 //! What every verb gets: the URL, the output, the store.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::output::Output;
-use super::{Exit, Failure};
+use super::{Exit, Failure, parse};
+use crate::backend::Topic;
 use crate::config::Config;
 use crate::error::Error;
 use crate::store::Store;
+use crate::topics::{CONFIG_TOPIC, Topics};
 
 /// The URL and the output of one run.
 #[derive(Debug)]
@@ -19,15 +22,29 @@ pub(crate) struct Context {
     pub url: String,
     /// Whether programs read the output: one JSON object a line.
     pub json: bool,
+    /// The topic that `--topic` names.
+    pub topic: Option<String>,
     output: RefCell<Output>,
     store: RefCell<Option<Store>>,
+    topics: RefCell<Option<Topics>>,
+    /// How many lanes the open topic has.
+    lanes: Cell<usize>,
     stopped: RefCell<Option<oneshot::Receiver<()>>>,
 }
 
 impl Context {
-    pub(super) fn new(url: String, json: bool, stopped: Option<oneshot::Receiver<()>>) -> Self {
-        let (output, store) = (RefCell::new(Output::stdout()), RefCell::default());
-        Self { url, json, output, store, stopped: RefCell::new(stopped) }
+    pub(super) fn new(url: String, topic: Option<String>, json: bool, stopped: Option<oneshot::Receiver<()>>) -> Self {
+        let (output, stopped) = (RefCell::new(Output::stdout()), RefCell::new(stopped));
+        Self {
+            url,
+            topic,
+            json,
+            output,
+            store: RefCell::default(),
+            topics: RefCell::default(),
+            lanes: Cell::new(1),
+            stopped,
+        }
     }
 
     /// Returns once the verb is to end its work. To be called once.
@@ -51,19 +68,68 @@ impl Context {
         Ok(self.url.parse()?)
     }
 
+    /// Opens the store of the topic that is asked for: of `--topic`, which may be in another database, or of the URL.
+    pub(crate) async fn store(&self) -> Result<Store, Failure> {
+        let Some(topic) = &self.topic else { return self.base().await };
+        let base = self.base().await?;
+        let known = base.backend().topics().await?;
+        let topics = self.topics_of(&known).await?;
+        let configured = topics.filter(|topics| !matches!(topics.get(topic), Err(Error::UnknownTopic { .. })));
+        let store = match configured {
+            Some(topics) => topics.store(topic).await?,
+            None if known.iter().any(|known| known.name == *topic) => {
+                Store::shared(Arc::clone(base.backend()), &self.config()?.with_topic(topic)?).await?
+            }
+            None => return Err(self.unknown(topic, known)?),
+        };
+        self.lanes.set(store.topic().lanes.len());
+        Ok(store)
+    }
+
+    /// Says that there is no such topic, neither configured nor in the database.
+    fn unknown(&self, topic: &str, known: Vec<Topic>) -> Result<Failure, Failure> {
+        let mut names: Vec<String> = known.into_iter().map(|topic| topic.name).collect();
+        if let Some(topics) = &*self.topics.borrow() {
+            names.extend(topics.list()?.into_iter().map(|topic| topic.config.name().to_owned()));
+        }
+        names.sort_unstable();
+        names.dedup();
+        Ok(Error::UnknownTopic { topic: topic.to_owned(), known: names.join(", ") }.into())
+    }
+
     /// Opens the store of the URL. A SQLite file that does not exist is an error, not a new file, unless the URL says
     /// `migrate=auto`. It is closed when the verb ends.
-    pub(crate) async fn store(&self) -> Result<Store, Failure> {
+    pub(crate) async fn base(&self) -> Result<Store, Failure> {
         let config = self.config()?;
         check_file(&config)?;
         let store = Store::connect_with(config.clone()).await.map_err(|error| advised(&config, error))?;
         self.store.replace(Some(store.clone()));
+        self.lanes.set(store.topic().lanes.len());
         Ok(store)
+    }
+
+    /// Reads the configuration of topics that is kept in the database of the URL, and creates what is missing of it.
+    pub(crate) async fn topics(&self) -> Result<Topics, Failure> {
+        let config = self.config()?;
+        check_file(&config)?;
+        let mut builder = Topics::builder(self.url.as_str());
+        if let Some(actor) = parse::actor() {
+            builder = builder.actor(actor);
+        }
+        let topics = builder.build()?;
+        self.topics.replace(Some(topics.clone()));
+        topics.initialize().await.map_err(|error| advised(&config, error))?;
+        Ok(topics)
+    }
+
+    /// Reads the configuration of topics, if one of the database's topics is that.
+    pub(crate) async fn topics_of(&self, known: &[Topic]) -> Result<Option<Topics>, Failure> {
+        if known.iter().any(|topic| topic.name == CONFIG_TOPIC) { self.topics().await.map(Some) } else { Ok(None) }
     }
 
     /// Returns whether the topic of the open store has several lanes, so that a position alone says too little.
     pub(crate) fn has_lanes(&self) -> bool {
-        self.store.borrow().as_ref().is_some_and(|store| store.topic().lanes.len() > 1)
+        self.lanes.get() > 1
     }
 
     /// Hands out what was printed of something that is done: where that fails, the failure says that it is done.
@@ -74,7 +140,10 @@ impl Context {
 
     /// Hands out what was printed, and closes the store, if one was opened.
     pub(super) async fn finish(&self) -> Result<(), Failure> {
-        let store = self.store.take();
+        let (topics, store) = (self.topics.take(), self.store.take());
+        if let Some(topics) = topics {
+            topics.close().await;
+        }
         if let Some(store) = store {
             store.close().await;
         }

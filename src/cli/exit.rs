@@ -97,6 +97,9 @@ impl From<Error> for Failure {
             }
             Error::StreamDeleted { .. }
             | Error::StreamNotDeleted { .. }
+            | Error::TopicExists { .. }
+            | Error::TopicDeleted { .. }
+            | Error::EventsLeftBehind { .. }
             | Error::TypeMismatch { .. }
             | Error::CommandReused { .. }
             | Error::DuplicateEvent { .. }

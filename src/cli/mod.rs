@@ -19,6 +19,8 @@ mod append;
 mod bench;
 mod completions;
 mod conformance;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod copy;
 #[cfg(feature = "sqlite")]
 mod demo;
 mod export;
@@ -83,6 +85,9 @@ struct Cli {
     /// Where the store is: sqlite:PATH, postgres://… or mssql://…
     #[arg(long, global = true, env = "ANNALS_URL", hide_env_values = true, default_value = DEFAULT_URL)]
     url: String,
+    /// The topic, of those that are configured in that database or stand in it; the URL's own, without.
+    #[arg(long, global = true, value_name = "NAME")]
+    topic: Option<String>,
     /// Print one JSON object a line, for programs.
     #[arg(long, global = true)]
     json: bool,
@@ -127,13 +132,16 @@ enum Verb {
     Import(import::Args),
     /// Export events as JSON lines.
     Export(export::Args),
+    /// Copy topics to another database, of whatever engine, as they are.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Copy(copy::Args),
     /// Ask the database for a sign of life.
     Health(health::Args),
     /// Count the events of each type.
     Stats(stats::Args),
     /// Prove that a database keeps the contract.
     Conformance(conformance::Args),
-    /// Create and list the topics of the database.
+    /// Create, change and list topics, each in a database of its own choice.
     Topic(topic::Args),
     /// Give a topic that was restored from a backup a new incarnation, so that readers notice.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -177,7 +185,7 @@ pub fn main() -> ExitCode {
 /// Runs a verb on a thread of its own, which may block on a pipe or a terminal for ever without keeping an interrupt
 /// from being heard.
 async fn until_interrupted(cli: Cli, runtime: tokio::runtime::Handle) -> Result<(), Failure> {
-    let (interruptible, writes) = (!cli.verb.takes_its_own_url(), cli.verb.writes());
+    let (interruptible, writes) = (!cli.verb.makes_databases(), cli.verb.writes());
     let ends_its_work = cli.verb.ends_its_work();
     let (ended, mut outcome) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -225,7 +233,7 @@ impl Cli {
         if cli.url.is_empty() && matches.value_source("url") == Some(ValueSource::EnvVariable) {
             DEFAULT_URL.clone_into(&mut cli.url);
         }
-        if cli.verb.takes_its_own_url() && matches.value_source("url") == Some(ValueSource::CommandLine) {
+        if cli.verb.takes_urls() && matches.value_source("url") == Some(ValueSource::CommandLine) {
             let message = "the url is an argument of this verb: leave out --url";
             return Err(Self::command().error(ErrorKind::ArgumentConflict, message));
         }
@@ -245,9 +253,18 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 }
 
 impl Verb {
+    /// Returns whether its URLs are arguments.
+    const fn takes_urls(&self) -> bool {
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        if matches!(self, Self::Copy(_)) {
+            return true;
+        }
+        self.makes_databases()
+    }
+
     /// Returns whether it makes databases of its own where its argument says. It has them to remove, so that it deals
     /// with an interrupt itself.
-    const fn takes_its_own_url(&self) -> bool {
+    const fn makes_databases(&self) -> bool {
         match self {
             Self::Conformance(_) => true,
             #[cfg(feature = "bench")]
@@ -304,7 +321,7 @@ async fn interrupt() {
 
 /// Runs a verb; one that ends its work when it is interrupted is given what tells it.
 async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Failure> {
-    let context = Context::new(cli.url, cli.json, stopped);
+    let context = Context::new(cli.url, cli.topic, cli.json, stopped);
     let outcome = match cli.verb {
         Verb::Migrate(args) => migrate::run(args, &context).await,
         Verb::Append(args) => append::run(args, &context).await,
@@ -326,6 +343,8 @@ async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Fai
         Verb::Index(args) => index::run(args, &context).await,
         Verb::Import(args) => import::run(args, &context).await,
         Verb::Export(args) => export::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Copy(args) => copy::run(args, &context).await,
         Verb::Health(args) => health::run(args, &context).await,
         Verb::Stats(args) => stats::run(args, &context).await,
         Verb::Conformance(args) => conformance::run(args, &context).await,

@@ -34,6 +34,12 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
         .map_err(|_| "write an RFC 3339 time such as 2026-01-31T09:30:00Z, or a date".to_owned())
 }
 
+/// Returns who runs this, as the environment says.
+pub(crate) fn actor() -> Option<String> {
+    let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    ["ANNALS_ACTOR", "USER", "USERNAME"].into_iter().find_map(named)
+}
+
 /// Returns the bytes of an argument: as they stand there, or those of `@FILE`, or of `-`, standard input.
 pub(crate) fn bytes(argument: &str) -> Result<Vec<u8>, Failure> {
     let limit = limits::EVENT_BYTES_MAX as u64 + 1;

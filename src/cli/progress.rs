@@ -27,6 +27,11 @@ pub(crate) fn events(total: Option<u64>) -> ProgressBar {
     }
 }
 
+/// A bar over the events of a copy, with a message.
+pub(crate) fn copied(total: u64) -> ProgressBar {
+    bar(ProgressBar::new(total), "{msg} {wide_bar} {human_pos} of {human_len} events, {per_sec}, {eta} left")
+}
+
 /// A bar over the positions of a log, whose length comes later, with a message.
 pub(crate) fn replay() -> ProgressBar {
     bar(ProgressBar::no_length(), "{wide_bar} {human_pos} of {human_len}, {msg}, {eta} left")

@@ -51,12 +51,14 @@ pub enum Need {
     ByteOrder,
     /// The topic is `default` with one lane: the case is about an order that all of its streams share.
     OneLane,
+    /// The database has a URL.
+    Url,
 }
 
 impl Need {
     /// Returns why a case with this need is skipped; `None` where the backend meets it.
     #[must_use]
-    pub fn unmet(self, capabilities: Capabilities, lanes: usize, program: bool) -> Option<&'static str> {
+    pub fn unmet(self, capabilities: Capabilities, lanes: usize, program: bool, url: bool) -> Option<&'static str> {
         match self {
             Self::Durable if !capabilities.durable => Some("a second store can't open the same database"),
             Self::Processes if !capabilities.processes => Some("several processes can't use one database"),
@@ -67,6 +69,7 @@ impl Need {
             }
             Self::Kill if !capabilities.kill => Some("no session can end the store's connections"),
             Self::JsonFilters if !capabilities.json_filters => Some("the backend can't search json"),
+            Self::Url if !url => Some("the database has no url"),
             Self::OneLane if lanes > 1 => Some("it is about a topic with one lane"),
             Self::ByteOrder if !capabilities.byte_order => {
                 Some("the engine orders names by utf-16 code units, not by bytes")

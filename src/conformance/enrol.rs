@@ -357,6 +357,40 @@ macro_rules! conformance_suite {
                 each_lane_of_a_topic_has_positions_of_its_own
                 a_flooded_lane_starves_no_other
             }
+            routing {
+                topics_of_different_adapters_are_served_together
+                what_is_appended_to_a_topic_is_in_its_own_log
+                topics_of_equal_connections_share_one_backend
+                callers_at_the_same_time_share_one_backend
+                a_database_that_fails_blocks_no_other_topic
+                health_names_the_database_that_is_down
+                closing_ends_everything_and_can_be_repeated
+                a_password_shows_nowhere
+                a_topic_with_events_is_not_moved_without_them
+                an_empty_topic_can_be_moved
+                many_tasks_append_to_several_topics
+            }
+            configuration {
+                an_unknown_adapter_is_refused_with_the_choices
+                a_configuration_is_refused_by_the_name_of_its_field
+                nothing_can_be_done_before_the_configuration_is_read
+                reading_the_configuration_twice_changes_nothing
+                a_topic_that_was_never_created_is_unknown
+                a_topic_that_exists_is_not_created_again
+                a_deleted_topic_is_hidden_and_comes_back_with_its_log
+                another_instance_finds_the_topics
+                another_instance_hears_of_changes
+                of_two_that_change_a_topic_one_conflicts
+                of_many_that_create_a_topic_one_does
+                a_rebuild_finds_what_is_stored
+                a_creation_that_was_cut_off_is_made_good
+                a_malformed_configuration_event_stops_the_start
+                an_unknown_configuration_event_stops_the_start
+                the_number_of_lanes_is_fixed
+                the_history_tells_every_change
+                the_configuration_is_known_as_of_a_time
+                a_difference_names_topic_and_field
+            }
             races {
                 one_of_2_racers_for_a_version_wins
                 one_of_16_racers_for_a_version_wins

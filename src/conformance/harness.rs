@@ -33,7 +33,7 @@ pub trait Database: Debug + Send + Sync + 'static {
     /// Opens a store with connections of its own; `options` are set over those of the URL.
     async fn open(&self, options: &[(&str, &str)]) -> Result<Store>;
 
-    /// Returns the URL by which another process reaches the database.
+    /// Returns the URL by which the database is reached, by other processes too where the backend lets them.
     fn url(&self) -> Option<String> {
         None
     }

@@ -20,6 +20,8 @@ mod close;
 mod command_reuse;
 mod commands;
 mod condition;
+#[cfg(feature = "sqlite")]
+mod configuration;
 mod conflict;
 mod connection;
 mod contention;
@@ -42,6 +44,8 @@ mod ledger;
 mod limits;
 mod live;
 mod lives;
+#[cfg(feature = "sqlite")]
+mod many;
 mod members;
 mod metadata;
 mod names;
@@ -59,6 +63,8 @@ mod read;
 mod rebuild;
 mod reopen;
 mod routines;
+#[cfg(feature = "sqlite")]
+mod routing;
 mod snapshot;
 mod speed;
 mod time;
@@ -95,6 +101,10 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("commands", commands::CASES),
     ("streams", streams::CASES),
     ("topic", topic::CASES),
+    #[cfg(feature = "sqlite")]
+    ("routing", routing::CASES),
+    #[cfg(feature = "sqlite")]
+    ("configuration", configuration::CASES),
     ("races", races::CASES),
     ("contention", contention::CASES),
     ("boundary", boundary::CASES),

@@ -131,7 +131,8 @@ async fn run_on(
         Err(error) => return Some(Status::Failed(Failure::from(error).0)),
     };
     let (capabilities, lanes) = (store.capabilities(), store.topic().lanes.len());
-    let unmet = case.needs.iter().find_map(|need| need.unmet(capabilities, lanes, program.is_some()));
+    let (program_is_there, has_url) = (program.is_some(), database.url().is_some());
+    let unmet = case.needs.iter().find_map(|need| need.unmet(capabilities, lanes, program_is_there, has_url));
     let status = if let Some(reason) = unmet {
         Some(Status::Skipped(reason))
     } else {

@@ -1,6 +1,8 @@
 //! SQL: what differs between the dialects, the statements, and the one decoder of rows.
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod copy;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod dead_letters;
 mod dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]

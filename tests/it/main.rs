@@ -22,6 +22,8 @@ mod sqlite;
 
 #[cfg(feature = "sqlite")]
 mod cli;
+#[cfg(feature = "sqlite")]
+mod copy;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod crash;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]

@@ -1,5 +1,6 @@
 //! The real binary on SQLite files.
 
+mod documents;
 mod import;
 mod input;
 mod process;

@@ -367,3 +367,47 @@ fn projections_are_listed_with_their_lag() {
     assert_eq!(row, ["nothing", "1", "active", "1", "1", "no"]);
     assert_eq!(annals.ok(["projections", "other"]), "");
 }
+
+#[test]
+fn topics_are_configured_and_named() {
+    let annals = Annals::new();
+    annals.ok(["topic", "create", "near", "--partitions", "2"]);
+    annals.ok(["topic", "create", "far", "--connection", "sqlite:far.db?migrate=auto"]);
+    for topic in ["near", "far", "default"] {
+        annals.ok(["append", "order", "o", "--type", "Placed", "--data", "1", "--topic", topic]);
+        assert_eq!(annals.json(["read", "o", "--topic", topic]).len(), 1, "{topic}");
+    }
+    let listed = annals.json(["topic", "list"]);
+    let names: Vec<_> = listed.iter().map(|topic| topic["topic"].as_str().unwrap()).collect();
+    assert_eq!(names, ["far", "near", "default", "topics"]);
+    annals.ok(["topic", "update", "far", "--retention-days", "30"]);
+    annals.run(["topic", "update", "far", "--retention-days", "40", "--expect", "1"]).fails(3, "version 2");
+    annals.ok(["topic", "update", "far", "--unset", "retention-days"]);
+    assert_eq!(annals.json(["topic", "get", "far"])[0]["retention_days"], json!(null));
+    assert_eq!(annals.json(["topic", "history", "far"]).len(), 3);
+    let health = annals.json(["topic", "health"]);
+    assert!(health.iter().all(|backend| backend["state"] == json!("healthy")), "{health:?}");
+    annals.ok(["topic", "delete", "near"]);
+    annals.run(["read", "o", "--topic", "near"]).fails(3, "deleted");
+    annals.run(["read", "o", "--topic", "never"]).fails(4, "there are: default, far, near, topics");
+    annals.run(["topic", "create", "far"]).fails(3, "exists");
+    annals.run(["topic", "create", "x", "--connection", "blob:x"]).fails(2, "memory, file, sqlite");
+    annals.run(["topic", "get", "far", "--as-of", "2020-01-01"]).fails(4, "there was no topic");
+}
+
+#[test]
+fn a_copy_is_made_gone_on_with_and_compared() {
+    let annals = Annals::new();
+    annals.put("s", "A", "1");
+    let to = annals.url("copy.db");
+    let copy = ["copy", &annals.url("store.db"), &format!("{to}?migrate=auto"), "--verify"];
+    let lines = annals.json(copy);
+    assert_eq!((&lines[0]["events"], &lines[1]["same"]), (&json!(1), &json!(true)));
+    assert_eq!(lines[1]["from_hash"], lines[1]["to_hash"]);
+    annals.put("s", "B", "2");
+    assert_eq!(annals.json(copy)[0]["events"], json!(1));
+    annals.run(["append", "order", "s", "--type", "C", "--data", "3", "--url", &to]);
+    annals.run(copy).fails(1, "the log is not the one");
+    annals.run(["copy", &annals.url("none.db"), &to]).fails(4, "there is no database");
+    annals.run(["copy", &annals.url("store.db"), &to, "--url", &to]).fails(2, "leave out --url");
+}

@@ -1,0 +1,182 @@
+//! `annals topic`: the topics that are configured in a database, and the logs that it holds.
+
+mod print;
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::{Context, Failure, events, output::counted, parse};
+use crate::limits;
+use crate::position::Version;
+use crate::topics::{TopicConfig, TopicConfigBuilder, Topics, adapter};
+
+/// The arguments of `annals topic`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The configuration of topics is kept, as events, in the database of --url. A topic itself can be in \
+    any database; --topic NAME opens it with any verb."
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the topics that are configured, and those that the database holds beside them.
+    List,
+    /// Create a topic, in the database of --url unless another is named.
+    Create {
+        /// Its name.
+        name: String,
+        /// Its lanes, whose number is fixed: each is one sequence with one writer at a time
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::LANES)))]
+        partitions: u16,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Change a topic's configuration; its place, only to where its log is.
+    Update {
+        /// The topic's name.
+        name: String,
+        #[command(flatten)]
+        options: Options,
+        /// Forget these: durability, schema, retention-days, replica.
+        #[arg(long, value_name = "FIELD", value_parser = ["durability", "schema", "retention-days", "replica"])]
+        unset: Vec<String>,
+        /// The version that the configuration must have; that of now, without.
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<i64>,
+    },
+    /// Hide a topic; its log stays where it is, and creating it again shows it.
+    Delete {
+        /// The topic's name.
+        name: String,
+        /// The version that the configuration must have; that of now, without.
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<i64>,
+    },
+    /// Show a topic's configuration, now or as it was.
+    Get {
+        /// The topic's name.
+        name: String,
+        /// As it was at this time.
+        #[arg(long, value_name = "TIME", value_parser = parse::time)]
+        as_of: Option<DateTime<Utc>>,
+    },
+    /// Show every change of a topic's configuration.
+    History {
+        /// The topic's name.
+        name: String,
+    },
+    /// Show what changed in the configuration between two times.
+    Diff {
+        /// The earlier time.
+        #[arg(long, value_name = "TIME", value_parser = parse::time)]
+        from: DateTime<Utc>,
+        /// The later time; now, without.
+        #[arg(long, value_name = "TIME", value_parser = parse::time)]
+        to: Option<DateTime<Utc>>,
+        /// Only this topic.
+        name: Option<String>,
+    },
+    /// Ask each topic's database for a sign of life.
+    Health,
+}
+
+#[derive(Debug, clap::Args)]
+struct Options {
+    /// The kind of database: memory, file, sqlite, postgres, mssql; the connection says it, without
+    #[arg(long, requires = "connection")]
+    adapter: Option<String>,
+    /// Where it is: a URL, or for the adapter file a path
+    #[arg(long, value_name = "URL")]
+    connection: Option<String>,
+    /// How surely a commit lasts, as the URL option of that name.
+    #[arg(long)]
+    durability: Option<String>,
+    /// The schema of a server's database.
+    #[arg(long)]
+    schema: Option<String>,
+    /// For how many days events are kept at least; for ever, without
+    #[arg(long, value_name = "DAYS")]
+    retention_days: Option<u32>,
+    /// The URL of a replica that serves reads.
+    #[arg(long, value_name = "URL")]
+    replica: Option<String>,
+}
+
+impl Options {
+    fn apply(self, mut builder: TopicConfigBuilder) -> TopicConfigBuilder {
+        let Self { adapter, connection, durability, schema, retention_days, replica } = self;
+        if let Some(connection) = connection {
+            let adapter = adapter.unwrap_or_else(|| adapter::of_connection(&connection).to_owned());
+            builder = builder.adapter(adapter).connection(connection);
+        }
+        if let Some(durability) = durability {
+            builder = builder.durability(durability);
+        }
+        if let Some(schema) = schema {
+            builder = builder.schema(schema);
+        }
+        if let Some(days) = retention_days {
+            builder = builder.retention_days(days);
+        }
+        if let Some(url) = replica {
+            builder = builder.replica(url);
+        }
+        builder
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    if let Verb::List = args.verb {
+        return print::list(context).await;
+    }
+    let topics = context.topics().await?;
+    match args.verb {
+        Verb::List => Ok(()),
+        Verb::Create { name, partitions, options } => {
+            let builder = TopicConfig::builder(name).connection(context.url.as_str()).partitions(partitions);
+            let made = topics.create(options.apply(builder).build()?).await?;
+            let lanes = counted(u64::from(partitions), "lane");
+            print::changed(context, &made, &format!("topic {:?} has {lanes}", made.config.name()))
+        }
+        Verb::Update { name, options, unset, expect } => {
+            let current = topics.get(&name)?;
+            let mut builder = options.apply(current.config.change());
+            for field in unset {
+                builder = builder.unset(&field.replace('-', "_"))?;
+            }
+            let expected = expect.map_or(current.version, Version::new);
+            let made = topics.update(builder.build()?, expected).await?;
+            print::changed(context, &made, &format!("topic {name:?} is at configuration version {}", made.version))
+        }
+        Verb::Delete { name, expect } => {
+            let expected = expect.map_or(topics.get(&name)?.version, Version::new);
+            topics.delete(&name, expected).await?;
+            let text = format!("topic {name:?} is deleted; its log is kept");
+            let mut out = context.output();
+            let printed = if context.json { out.json(&json!({"deleted": name})) } else { out.line(&text) };
+            drop(out);
+            context.done(printed, &text)
+        }
+        Verb::Get { name, as_of } => get(context, &topics, &name, as_of).await,
+        Verb::History { name } => print::history(context, &topics.history(&name).await?),
+        Verb::Diff { from, to, name } => {
+            let mut differences = topics.diff(from, to.unwrap_or_else(Utc::now)).await?;
+            differences.retain(|difference| name.as_ref().is_none_or(|name| *name == difference.topic));
+            print::diff(context, differences)
+        }
+        Verb::Health => print::health(context, &topics.health().await?),
+    }
+}
+
+/// Returns a topic as it is, or as it was at a time.
+async fn get(context: &Context, topics: &Topics, name: &str, as_of: Option<DateTime<Utc>>) -> Result<(), Failure> {
+    let Some(time) = as_of else { return print::topic(context, &topics.get(name)?) };
+    let then = topics.as_of(time).await?.into_iter().find(|topic| topic.config.name() == name);
+    let missing = || Failure::not_found(format!("there was no topic {name:?} at {}", events::time(time)));
+    print::topic(context, &then.ok_or_else(missing)?)
+}

@@ -1,0 +1,72 @@
+//! What the cases about topics of many databases share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::case::{Failure, Verdict};
+use super::harness::{Fixture, with_options};
+use crate::config::Config;
+use crate::error::Result;
+use crate::event::NewEvent;
+use crate::store::Store;
+use crate::stream::{Expected, Stream};
+use crate::topics::{Registry, TopicConfig, TopicConfigBuilder, Topics};
+
+/// Topics whose configuration is in the case's database, with the case's own connections.
+pub(super) fn topics(f: &Fixture) -> Result<Topics> {
+    let registry = Registry::default();
+    let url = url(f);
+    registry.lend(&url, Arc::clone(f.store.backend()))?;
+    Topics::builder(url).registry(registry).build()
+}
+
+pub(super) fn url(f: &Fixture) -> String {
+    let url = f.database.url().unwrap_or_default();
+    // Where the case's store has a topic of its own, the URL names it; topics are named by their configuration here.
+    with_options(&url, &[("topic", "default")])
+}
+
+pub(super) async fn initialized(f: &Fixture) -> Result<Topics> {
+    let topics = topics(f)?;
+    topics.initialize().await?;
+    Ok(topics)
+}
+
+/// A topic in the case's database.
+pub(super) fn here(f: &Fixture, name: &str) -> TopicConfigBuilder {
+    TopicConfig::builder(name).connection(url(f))
+}
+
+/// A topic in memory, apart from the case's database even where that is in memory, too.
+pub(super) fn memory(name: &str) -> TopicConfigBuilder {
+    TopicConfig::builder(name).adapter("memory").connection("apart")
+}
+
+pub(super) async fn put(topics: &Topics, topic: &str, stream: &str) -> Result<()> {
+    let event = NewEvent::json("Happened", &json!({"in": topic}))?;
+    topics.append(topic, &Stream::new("thing", stream)?, Expected::Any, [event]).await.map(drop)
+}
+
+/// The log of the configuration.
+pub(super) async fn configuration(f: &Fixture) -> Result<Store> {
+    f.store.backend().create_topic("topics", 1).await?;
+    Store::shared(Arc::clone(f.store.backend()), &url(f).parse::<Config>()?.with_topic("topics")?).await
+}
+
+/// Waits until something holds, for 20 s at most.
+pub(super) async fn until(holds: impl Fn() -> bool) -> Verdict {
+    for _ in 0..4_000 {
+        if holds() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Err(Failure("what was waited for did not come within 20 s".to_owned()))
+}
+
+/// A topic in a database that does not answer.
+pub(super) fn broken(name: &str) -> TopicConfigBuilder {
+    TopicConfig::builder(name).connection("sqlite:/no/such/folder/events.db")
+}

@@ -1,0 +1,262 @@
+//! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
+
+mod rows;
+mod verify;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::Instrument as _;
+
+pub use verify::{Difference, Verified};
+
+use crate::backend::{Backend, Topic};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::event::RecordedEvent;
+use crate::position::{LaneId, Position};
+use crate::read::Query;
+use crate::schema::model;
+use crate::sql::statements;
+use crate::store::Store;
+
+/// Events that are read, and committed, at once.
+const PAGE: usize = 2_000;
+
+/// Pages that were read and wait to be stored.
+const AHEAD: usize = 2;
+
+/// A topic of one database, and its copy in another.
+///
+/// Everything is as it was: the topic's incarnation, positions, versions, ids, times, types, the bytes of payloads, metadata,
+/// tags, hashes, streams that are deleted, their metadata, commands, snapshots, and where subscriptions and consumer groups
+/// stand, with their dead letters. Not copied: leases, and who is a member of a group.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> annals::Result<()> {
+/// # use annals::{Expected, NewEvent, Store, Stream};
+/// use annals::TopicCopy;
+///
+/// let from = Store::connect("sqlite::memory:?migrate=auto").await?;
+/// let event = NewEvent::json("OrderPlaced", &serde_json::json!({"total": 12}))?;
+/// from.append(&Stream::new("order", "order-1")?, Expected::NoStream, [event]).await?;
+///
+/// let copy = TopicCopy::begin(from, "sqlite::memory:?migrate=auto".parse()?).await?;
+/// let copied = copy.run(|_| {}).await?;
+/// let verified = copy.verify(|_| {}).await?;
+/// assert_eq!((copied.events, verified.difference), (1, None));
+/// assert_eq!(copy.to().version("order-1").await?.get(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TopicCopy {
+    from: Store,
+    to: Store,
+}
+
+/// What one run has copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Copied {
+    /// Events; those that an earlier run has copied are not counted.
+    pub events: u64,
+    /// Rows beside the events: commands, snapshots, subscriptions, shares of groups and dead letters, as far as they were not
+    /// there already.
+    pub rows: u64,
+}
+
+impl TopicCopy {
+    /// Opens the database that a topic is to be copied to, creates the topic there, or finds the copy that an earlier run has
+    /// begun. The topic of the configuration is not used: the copy has the name of the original.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where another log has the topic's name there, [`Error::Unsupported`] where one of the two backends
+    /// has no SQL, and as [`Store::connect`].
+    pub async fn begin(from: Store, to: Config) -> Result<Self> {
+        let config = to.with_topic(&from.topic().name)?;
+        let backend = crate::backend::registry::open(&config).await?;
+        let begun = async {
+            crate::migrate::ensure(&*backend, &config).await?;
+            Self::onto(from, Arc::clone(&backend), &config).await
+        };
+        match begun.await {
+            Ok(copy) => Ok(copy),
+            Err(error) => {
+                backend.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn onto(from: Store, backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
+        from.dialect()?;
+        let original = current(&from).await?;
+        let lanes = u16::try_from(original.lanes.len()).unwrap_or(u16::MAX);
+        let there = backend.create_topic(&original.name, lanes).await?;
+        if there.incarnation != original.incarnation {
+            for lane in &there.lanes {
+                if backend.head(*lane).await? > Position::ZERO {
+                    let reason = format!(
+                        "topic {:?} holds another log there: copy into a database without it, or reincarnate neither of two \
+                         that are the same",
+                        there.name
+                    );
+                    return Err(Error::invalid("target", reason));
+                }
+            }
+            // A topic that was made and not yet filled becomes the copy.
+            let made = Store::shared(Arc::clone(&backend), config).await?;
+            let mut transaction = made.begin().await?;
+            let identity = statements::reincarnate(made.dialect()?, &original.name, original.incarnation);
+            transaction.write(identity).await?;
+            transaction.commit().await?;
+        }
+        Ok(Self { from, to: Store::with_backend(backend, config).await? })
+    }
+
+    /// Returns the original.
+    #[must_use]
+    pub const fn from(&self) -> &Store {
+        &self.from
+    }
+
+    /// Returns the copy. It is complete once [`TopicCopy::run`] has ended, and nobody may write to it before.
+    #[must_use]
+    pub const fn to(&self) -> &Store {
+        &self.to
+    }
+
+    /// Returns how many events the original has, and how many of them the copy.
+    ///
+    /// # Errors
+    /// What the backends answer.
+    pub async fn progress(&self) -> Result<(u64, u64)> {
+        Ok((count(&self.from).await?, count(&self.to).await?))
+    }
+
+    /// Copies what the copy lacks, and tells how many events it has copied so far, page by page. Memory is bounded by a few
+    /// pages, whatever the log's length.
+    ///
+    /// It may be stopped or killed at any moment; the next run goes on behind the last page. What is written to the original
+    /// meanwhile may be copied or not: stop its writers for a copy that is complete.
+    ///
+    /// # Errors
+    /// [`Error::LogDiverged`] where the copy's last event is another one than the original's, and what the backends answer.
+    pub async fn run(&self, mut progress: impl FnMut(u64) + Send) -> Result<Copied> {
+        let mut copied = Copied::default();
+        let lanes: Vec<_> = self.lanes().collect();
+        for (from, to) in lanes {
+            let mut end = self.events(from, to, &mut copied.events, &mut progress).await?;
+            loop {
+                let (rows, furthest) = self.rows(from, to, end).await?;
+                copied.rows += rows;
+                // A reader that has gone on meanwhile must not stand beyond the copy's end.
+                if furthest <= end {
+                    break;
+                }
+                end = self.events(from, to, &mut copied.events, &mut progress).await?;
+            }
+        }
+        Ok(copied)
+    }
+
+    /// Returns each lane of the original with that of the copy.
+    fn lanes(&self) -> impl Iterator<Item = (LaneId, LaneId)> {
+        self.from.topic().lanes.clone().into_iter().zip(self.to.topic().lanes.clone())
+    }
+
+    /// Copies the events that a lane lacks, and returns the last position.
+    async fn events(
+        &self,
+        from: LaneId,
+        to: LaneId,
+        copied: &mut u64,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Position> {
+        let mut end = self.to.head(to).await?;
+        self.check_end(from, to, end).await?;
+        let mut pages = read_ahead(self.from.clone(), from, end);
+        while let Some(page) = pages.recv().await {
+            let events = page?;
+            match self.to.backend().restore(to, &events).await {
+                Ok(head) => end = head,
+                // The server has only now committed what a run that was cut off had sent.
+                Err(Error::Gap { expected, found, .. }) if found < expected => {
+                    end = self.to.head(to).await?;
+                    self.check_end(from, to, end).await?;
+                    pages = read_ahead(self.from.clone(), from, end);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            *copied += events.len() as u64;
+            progress(*copied);
+        }
+        Ok(end)
+    }
+
+    /// Checks that the copy's last event is the original's.
+    async fn check_end(&self, from: LaneId, to: LaneId, end: Position) -> Result<()> {
+        if end == Position::ZERO {
+            return Ok(());
+        }
+        let query = Query::new().after(end.plus(-1)).until(end);
+        let original = self.from.page(from, &query, 1).await?.events.pop();
+        let copy = self.to.page(to, &query, 1).await?.events.pop();
+        match original.zip(copy) {
+            Some((original, copy)) if verify::differing(&original, &copy).is_none() => Ok(()),
+            _ => Err(Error::LogDiverged { lane: to.get(), position: end }),
+        }
+    }
+
+    /// Copies what a lane has beside its events, and returns how many rows that were, and the last position at which a reader
+    /// stands.
+    async fn rows(&self, from: LaneId, to: LaneId, end: Position) -> Result<(u64, Position)> {
+        let lanes = rows::Lanes { from: &self.from, to: &self.to, from_lane: from, to_lane: to, end };
+        lanes.describe_streams().await?;
+        let mut rows = 0;
+        for table in model::all_tables().filter(|table| rows::GROWING.contains(&table.name)) {
+            rows += lanes.add(table).await?;
+        }
+        let mut furthest = Position::ZERO;
+        for table in model::all_tables().filter(|table| rows::MOVING.contains(&table.name)) {
+            let (replaced, position) = lanes.replace(table).await?;
+            rows += replaced;
+            furthest = furthest.max(position);
+        }
+        Ok((rows, furthest))
+    }
+}
+
+/// Reads the events of a lane after a position, up to its head, a few pages ahead of who takes them.
+fn read_ahead(store: Store, lane: LaneId, after: Position) -> mpsc::Receiver<Result<Vec<RecordedEvent>>> {
+    let (sender, pages) = mpsc::channel(AHEAD);
+    let work = async move {
+        let mut query = Query::new().after(after);
+        loop {
+            let page = match store.page(lane, &query, PAGE).await {
+                Ok(page) => page,
+                Err(error) => return drop(sender.send(Err(error)).await),
+            };
+            query.until.get_or_insert(page.head);
+            query.after = Some(page.scanned);
+            if (!page.events.is_empty() && sender.send(Ok(page.events)).await.is_err()) || !page.more {
+                return;
+            }
+        }
+    };
+    tokio::spawn(work.in_current_span());
+    pages
+}
+
+/// Returns a store's topic as it is in the database now: its incarnation may have changed since it was opened.
+async fn current(store: &Store) -> Result<Topic> {
+    let topics = store.backend().topics().await?;
+    Ok(topics.into_iter().find(|topic| topic.name == store.topic().name).unwrap_or_else(|| store.topic().clone()))
+}
+
+async fn count(store: &Store) -> Result<u64> {
+    Ok(store.heads().await?.iter().map(|(_, head)| head.get().unsigned_abs()).sum())
+}

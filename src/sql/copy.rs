@@ -1,0 +1,156 @@
+//! The statements that copy rows of any table from one database to another, generated from the tables' model.
+
+use super::{Dialect, Row, Sql, Statement, Value};
+use crate::error::Result;
+use crate::position::{LaneId, Position};
+use crate::schema::shape::{Column, Kind, Table};
+
+/// The parameters that a statement has at most: SQL Server takes 2,100.
+const PARAMETERS: usize = 2_000;
+
+/// Returns how many rows of a table one statement can insert.
+pub(crate) const fn rows_at_once(table: &Table) -> usize {
+    PARAMETERS / table.columns.len()
+}
+
+/// Returns the places of a table's key in its rows, but for the lane.
+pub(crate) fn key(table: &'static Table) -> Vec<usize> {
+    let place = |name: &str| table.columns.iter().position(|column| column.name == name);
+    table.primary_key.iter().filter(|name| **name != "lane_id").filter_map(|name| place(name)).collect()
+}
+
+/// Returns the rows of a lane after a key, in the order of the key. Commands of events beyond a position are left out.
+pub(crate) fn page(
+    dialect: Dialect,
+    table: &'static Table,
+    (lane, until): (LaneId, Position),
+    after: Option<&[Value]>,
+    rows: usize,
+) -> Statement {
+    let mut sql = select(dialect, table, lane);
+    if column(table, "last_position").is_some() {
+        sql.add(" AND (last_position IS NULL OR last_position <= ?)", [until.get().into()]);
+    }
+    let names: Vec<&str> = key(table).into_iter().map(|place| table.columns[place].name).collect();
+    if let Some(after) = after {
+        for (depth, name) in names.iter().enumerate() {
+            sql.push(if depth == 0 { " AND (" } else { " OR (" });
+            for (same, value) in names[..depth].iter().zip(after) {
+                sql.add(&format!("{same} = ? AND "), [value.clone()]);
+            }
+            sql.add(&format!("{name} > ?"), [after[depth].clone()]);
+            sql.push(if depth == 0 { "" } else { ")" });
+        }
+        sql.push(")");
+    }
+    sql.push(" ORDER BY ").push(&names.join(", ")).push(&dialect.limit(rows));
+    sql.done()
+}
+
+/// Returns those rows of a lane whose keys are given.
+pub(crate) fn find(dialect: Dialect, table: &'static Table, lane: LaneId, keys: &[Vec<Value>]) -> Statement {
+    let mut sql = select(dialect, table, lane);
+    matching(&mut sql, table, keys);
+    sql.done()
+}
+
+/// Deletes those rows of a lane whose keys are given.
+pub(crate) fn delete(dialect: Dialect, table: &'static Table, lane: LaneId, keys: &[Vec<Value>]) -> Statement {
+    let mut sql = Sql::new(dialect, "copy rows");
+    sql.push("DELETE FROM {s}").push(table.name).add(" WHERE lane_id = ?", [lane.get().into()]);
+    matching(&mut sql, table, keys);
+    sql.done()
+}
+
+/// Deletes the rows of a lane.
+pub(crate) fn clear(dialect: Dialect, table: &'static Table, lane: LaneId) -> Statement {
+    let mut sql = Sql::new(dialect, "copy rows");
+    sql.push("DELETE FROM {s}").push(table.name).add(" WHERE lane_id = ?", [lane.get().into()]);
+    sql.done()
+}
+
+/// Inserts rows into a lane, at most [`rows_at_once`].
+pub(crate) fn insert(dialect: Dialect, table: &'static Table, lane: LaneId, rows: &[Vec<Value>]) -> Statement {
+    let mut sql = Sql::new(dialect, "copy rows");
+    sql.push("INSERT INTO {s}").push(table.name).push(" (").push(&names(table)).push(") VALUES ");
+    for (index, row) in rows.iter().enumerate() {
+        sql.push(if index == 0 { "(" } else { ", (" });
+        let cells = row.iter().zip(table.columns).map(|(cell, column)| match column.name {
+            "lane_id" => lane.get().into(),
+            _ => cell.clone(),
+        });
+        sql.list(cells).push(")");
+    }
+    sql.done()
+}
+
+/// Returns the streams of a lane whose metadata was ever set, with that, after an id.
+pub(crate) fn described_streams(dialect: Dialect, lane: LaneId, after: &str, rows: usize) -> Statement {
+    let mut sql = Sql::new(dialect, "copy rows");
+    sql.push("SELECT aggregate_id, updated_at, metadata, metadata_version FROM {s}streams")
+        .add(" WHERE lane_id = ? AND metadata_version > 0", [lane.get().into()])
+        .add(" AND aggregate_id > ? ORDER BY aggregate_id", [after.into()])
+        .push(&dialect.limit(rows));
+    sql.done()
+}
+
+/// Sets what [`described_streams`] returned of a stream.
+pub(crate) fn describe_stream(dialect: Dialect, lane: LaneId, row: &Row) -> Result<Statement> {
+    let mut sql = Sql::new(dialect, "copy rows");
+    let changes = [Value::Time(row.get(1)?), Value::Json(row.get(2)?), Value::I64(row.get(3)?)];
+    sql.push("UPDATE {s}streams SET ")
+        .add("updated_at = ?, metadata = ?, metadata_version = ?", changes)
+        .add(" WHERE lane_id = ? AND aggregate_id = ?", [lane.get().into(), Value::Text(row.get(0)?)]);
+    Ok(sql.done())
+}
+
+/// Returns a row's cells as the types of the table's columns.
+pub(crate) fn cells(table: &'static Table, row: &Row) -> Result<Vec<Value>> {
+    table.columns.iter().enumerate().map(|(place, column)| cell(row, place, column)).collect()
+}
+
+fn cell(row: &Row, place: usize, column: &Column) -> Result<Value> {
+    Ok(match column.kind {
+        Kind::Uuid => Value::Uuid(row.get(place)?),
+        Kind::Name | Kind::Text(_) | Kind::OneOf(_) => Value::Text(row.get(place)?),
+        Kind::Counter => Value::I64(row.get(place)?),
+        Kind::Int => Value::I32(row.get(place)?),
+        Kind::Time => Value::Time(row.get(place)?),
+        Kind::Json(_) => Value::Json(row.get(place)?),
+        Kind::Digest => Value::Bytes(row.get(place)?),
+    })
+}
+
+fn select(dialect: Dialect, table: &'static Table, lane: LaneId) -> Sql {
+    let mut sql = Sql::new(dialect, "copy rows");
+    sql.push("SELECT ").push(&names(table)).push(" FROM {s}").push(table.name);
+    sql.add(" WHERE lane_id = ?", [lane.get().into()]);
+    sql
+}
+
+/// Adds the condition that a row has one of some keys.
+fn matching(sql: &mut Sql, table: &'static Table, keys: &[Vec<Value>]) {
+    let places = key(table);
+    if let [place] = places[..] {
+        sql.push(" AND ").push(table.columns[place].name).push(" IN (");
+        sql.list(keys.iter().map(|key| key[0].clone())).push(")");
+        return;
+    }
+    for (index, values) in keys.iter().enumerate() {
+        sql.push(if index == 0 { " AND (" } else { " OR " });
+        for (depth, (place, value)) in places.iter().zip(values).enumerate() {
+            let name = table.columns[*place].name;
+            sql.add(&format!("{}{name} = ?", if depth == 0 { "(" } else { " AND " }), [value.clone()]);
+        }
+        sql.push(")");
+    }
+    sql.push(")");
+}
+
+fn names(table: &Table) -> String {
+    table.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+}
+
+fn column(table: &Table, name: &str) -> Option<usize> {
+    table.columns.iter().position(|column| column.name == name)
+}

@@ -1,0 +1,161 @@
+//! The configuration over time, and how well its databases are.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use futures::future::join_all;
+use serde::Serialize;
+
+use super::model::Recorded;
+use super::registry::{self, BackendHealth, HealthState};
+use super::{ConfiguredTopic, TopicChange, Topics, adapter, replay};
+use crate::error::{Error, Result};
+use crate::read::Query;
+use crate::store::Store;
+
+/// What differs in a topic's configuration between two times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TopicDifference {
+    /// The topic's name.
+    pub topic: String,
+    /// The field.
+    pub field: &'static str,
+    /// Its value at the earlier time, without passwords; `None` where it was not set, or the topic was not there.
+    pub before: Option<String>,
+    /// Its value at the later time.
+    pub after: Option<String>,
+}
+
+/// How well the databases of all topics are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicHealth {
+    /// All together: down where every one is, healthy where every one is, degraded otherwise.
+    pub state: HealthState,
+    /// Each of them; that of the configuration first.
+    pub backends: Vec<BackendHealth>,
+}
+
+impl Topics {
+    /// Returns every change of a topic's configuration, the oldest first; also of one that is deleted.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`] where there never was such a topic, [`Error::NotInitialized`], [`Error::Configuration`], and
+    /// what the backend answers.
+    pub async fn history(&self, name: &str) -> Result<Vec<TopicChange>> {
+        let ready = self.inner.ready()?;
+        let mut events = std::pin::pin!(ready.store.read(Query::stream(name).include_deleted()));
+        let mut changes = Vec::new();
+        while let Some(event) = events.try_next().await? {
+            changes.push(Recorded::read(&event)?.change());
+        }
+        if changes.is_empty() { Err(ready.read().unknown(name)) } else { Ok(changes) }
+    }
+
+    /// Returns every topic as it was configured at a time, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialized`], [`Error::Configuration`], and what the backend answers.
+    pub async fn as_of(&self, time: DateTime<Utc>) -> Result<Vec<ConfiguredTopic>> {
+        let ready = self.inner.ready()?;
+        Ok(replay(&ready.store, Query::new().as_of(time)).await?.topics().cloned().collect())
+    }
+
+    /// Returns what differs in the configuration between two times, by topic and field.
+    ///
+    /// # Errors
+    /// As [`Topics::as_of`].
+    pub async fn diff(&self, earlier: DateTime<Utc>, later: DateTime<Utc>) -> Result<Vec<TopicDifference>> {
+        let (before, after) = (fields(self.as_of(earlier).await?), fields(self.as_of(later).await?));
+        let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+        let differences = keys.into_iter().filter(|key| before.get(key) != after.get(key));
+        let difference = |key: &(String, &'static str)| TopicDifference {
+            topic: key.0.clone(),
+            field: key.1,
+            before: before.get(key).cloned(),
+            after: after.get(key).cloned(),
+        };
+        Ok(differences.map(difference).collect())
+    }
+
+    /// Returns how well the database of each topic is, its replica's too, and that of the configuration. Those that were
+    /// not reached yet are reached for it. All are asked at the same time, for 5 s at most.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialized`], [`Error::Closed`].
+    pub async fn health(&self) -> Result<TopicHealth> {
+        let mut backends = BTreeMap::new();
+        let mut add = |place: adapter::Place, topic: Option<&ConfiguredTopic>| {
+            let (_, topics) = backends.entry(place.key).or_insert_with(|| (place, Vec::new()));
+            topics.extend(topic.map(|topic| topic.config.name().to_owned()));
+        };
+        let configuration = adapter::place_of_url(&self.inner.config)?;
+        let first = configuration.key;
+        add(configuration, None);
+        let topics = self.list()?;
+        let mut nowhere = Vec::new();
+        for topic in &topics {
+            match adapter::place(&topic.config) {
+                Ok(place) => add(place, Some(topic)),
+                Err(error) => nowhere.push(BackendHealth::nowhere(&topic.config, &error)),
+            }
+        }
+        let asked = backends.into_iter().map(|(key, (place, topics))| async move {
+            let health = BackendHealth { topics, ..self.inner.registry.health_of(place).await? };
+            Ok::<_, Error>((key, health))
+        });
+        let mut answers = Vec::new();
+        for answer in join_all(asked).await {
+            answers.push(answer?);
+        }
+        answers.sort_by_key(|(key, _)| *key != first);
+        let mut backends: Vec<BackendHealth> = answers.into_iter().map(|(_, health)| health).chain(nowhere).collect();
+        let replicas = topics.iter().filter(|topic| topic.config.replica.is_some());
+        for replica in join_all(replicas.map(|topic| self.replica_health(topic))).await {
+            backends.push(replica?);
+        }
+        Ok(TopicHealth { state: registry::together(&backends), backends })
+    }
+
+    /// Returns how well a topic's replica is, and how far behind.
+    async fn replica_health(&self, topic: &ConfiguredTopic) -> Result<BackendHealth> {
+        let name = topic.config.name();
+        let url = topic.config.replica.as_deref().unwrap_or_default().parse()?;
+        let health = self.inner.registry.health_of(adapter::place_of_url(&url)?).await?;
+        let mut health = BackendHealth { topics: vec![name.to_owned()], ..health };
+        if health.state == HealthState::Down {
+            return Ok(health);
+        }
+        let lag = async {
+            // The replica first: what comes in between makes it look later, never earlier.
+            let replica = events(&self.replica(name).await?).await?;
+            Ok::<_, Error>(events(&self.store(name).await?).await?.saturating_sub(replica))
+        };
+        match lag.await {
+            Ok(0) => health.lag = Some(0),
+            Ok(lag) => {
+                (health.lag, health.state) = (Some(lag), HealthState::Degraded);
+                health.reason = Some(format!("it is {lag} events behind"));
+            }
+            Err(error) => {
+                (health.state, health.reason) = (HealthState::Degraded, Some(error.report()));
+            }
+        }
+        Ok(health)
+    }
+}
+
+/// Returns how many events a store's topic has.
+async fn events(store: &Store) -> Result<u64> {
+    Ok(store.heads().await?.iter().map(|(_, head)| head.get().unsigned_abs()).sum())
+}
+
+fn fields(topics: Vec<ConfiguredTopic>) -> BTreeMap<(String, &'static str), String> {
+    let fields = topics.into_iter().flat_map(|topic| {
+        let name = topic.config.name().to_owned();
+        topic.config.fields().into_iter().map(move |(field, value)| ((name.clone(), field), value))
+    });
+    fields.collect()
+}

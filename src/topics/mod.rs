@@ -1,0 +1,535 @@
+//! Topics of many databases behind one handle: [`Topics`]. Where each is kept is configured by events.
+
+pub(crate) mod adapter;
+mod config;
+mod events;
+mod history;
+mod model;
+mod place;
+mod registry;
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+pub use config::{TopicConfig, TopicConfigBuilder};
+pub use history::{TopicDifference, TopicHealth};
+pub use registry::{BackendHealth, HealthState, Registry};
+
+use crate::aggregate::ExecuteError;
+use crate::append::{Append, Appended};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::event::{ActorType, NewEvent, RecordedEvent};
+use crate::position::{Position, Version};
+use crate::read::Query;
+use crate::store::Store;
+use crate::stream::{Expected, Stream};
+use crate::subscription::Start;
+use events::{Command, Refusal, Topic};
+use model::Model;
+
+/// The configuration topic, unless another is named.
+pub(crate) const CONFIG_TOPIC: &str = "topics";
+
+/// How long a follower of the configuration waits after an error.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Many topics, each in a database of its own choice, and their configuration, which is a log of events in one of them.
+///
+/// Topics whose connections are equal share one pool. A database that does not answer keeps nobody from topics of another.
+/// Several processes can have one configuration: each sees the others' changes as they come, and of two that change one
+/// topic at the same time, one is told that it conflicts. Cheap to clone.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> annals::Result<()> {
+/// use annals::{Expected, NewEvent, Stream, TopicConfig, Topics};
+///
+/// let topics = Topics::builder("sqlite::memory:?migrate=auto").build()?;
+/// topics.initialize().await?;
+/// topics.create(TopicConfig::builder("orders").adapter("memory").build()?).await?;
+///
+/// let placed = NewEvent::json("OrderPlaced", &serde_json::json!({"total": 12}))?;
+/// topics.append("orders", &Stream::new("order", "order-1")?, Expected::NoStream, [placed]).await?;
+/// let orders = topics.store("orders").await?; // with every verb of a store
+/// assert_eq!(orders.version("order-1").await?.get(), 1);
+/// topics.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Topics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    registry: Registry,
+    actor: Option<String>,
+    logger: Option<Logger>,
+    state: RwLock<State>,
+    /// Held while the configuration is read as a whole.
+    starting: tokio::sync::Mutex<()>,
+}
+
+/// What is told to a logger: a level, and a line of text.
+type Logger = Arc<dyn Fn(tracing::Level, &str) + Send + Sync>;
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    New,
+    Ready(Arc<Ready>),
+    Closed,
+}
+
+/// The configuration, once it was read.
+#[derive(Debug)]
+struct Ready {
+    /// The configuration topic.
+    store: Store,
+    model: RwLock<Model>,
+    /// The task that follows the configuration; it ends with this.
+    follower: Mutex<JoinSet<()>>,
+}
+
+/// Options of [`Topics`], made by [`Topics::builder`].
+#[must_use = "topics are made by `build`"]
+pub struct TopicsBuilder {
+    url: String,
+    config_topic: String,
+    registry: Registry,
+    actor: Option<String>,
+    logger: Option<Logger>,
+}
+
+/// A topic and its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfiguredTopic {
+    /// The configuration.
+    pub config: TopicConfig,
+    /// Its version: the next change expects it.
+    pub version: Version,
+    /// When the topic was created.
+    pub created_at: DateTime<Utc>,
+    /// When its configuration last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// One change of a topic's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicChange {
+    /// The topic's name.
+    pub topic: String,
+    /// What was done.
+    pub kind: TopicChangeKind,
+    /// The configuration's version from then on.
+    pub version: Version,
+    /// The event's position in the configuration topic.
+    pub position: Position,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who did it, where that was said.
+    pub actor: Option<String>,
+    /// The configuration from then on; `None` where the topic was deleted.
+    pub config: Option<TopicConfig>,
+}
+
+/// What was done to a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopicChangeKind {
+    /// It was created, or created again after it was deleted.
+    Created,
+    /// Its configuration was changed.
+    Updated,
+    /// It was deleted: it is hidden, and its log is kept.
+    Deleted,
+}
+
+impl TopicsBuilder {
+    /// Names the configuration topic; `topics` without.
+    pub fn config_topic(mut self, name: impl Into<String>) -> Self {
+        self.config_topic = name.into();
+        self
+    }
+
+    /// Shares the backends of a registry.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Says who changes the configuration; it is recorded with each change.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// Tells of each change of the configuration, and of what goes wrong in following it, to a function as well as to
+    /// `tracing`, where the target is `annals::topics`.
+    pub fn logger(mut self, logger: impl Fn(tracing::Level, &str) + Send + Sync + 'static) -> Self {
+        self.logger = Some(Arc::new(logger));
+        self
+    }
+
+    /// Makes the topics, and reaches no database yet.
+    ///
+    /// # Errors
+    /// [`Error::Url`] where the URL can't be used, [`Error::Invalid`] and [`Error::Limit`] where the configuration topic's
+    /// name is none.
+    pub fn build(self) -> Result<Topics> {
+        let config = self.url.parse::<Config>()?.with_topic(&self.config_topic)?;
+        let inner = Inner {
+            config,
+            registry: self.registry,
+            actor: self.actor,
+            logger: self.logger,
+            state: RwLock::default(),
+            starting: tokio::sync::Mutex::default(),
+        };
+        Ok(Topics { inner: Arc::new(inner) })
+    }
+}
+
+impl Topics {
+    /// Begins to make topics whose configuration is kept in the database of a URL. Its option `topic` is not used.
+    pub fn builder(url: impl Into<String>) -> TopicsBuilder {
+        let (config_topic, registry) = (CONFIG_TOPIC.to_owned(), Registry::default());
+        TopicsBuilder { url: url.into(), config_topic, registry, actor: None, logger: None }
+    }
+
+    /// Reads the configuration, and follows it from then on; creates the configuration topic where it is missing. Once that
+    /// was done, it does nothing.
+    ///
+    /// No topic's database is reached before it is used.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] with the position of an event that is malformed or unknown, [`Error::Closed`], and those
+    /// of [`Store::connect`] about the database of the configuration.
+    pub async fn initialize(&self) -> Result<()> {
+        let _starting = self.inner.starting.lock().await;
+        match self.inner.ready() {
+            Err(Error::NotInitialized) => {}
+            other => return other.map(drop),
+        }
+        let config = &self.inner.config;
+        let backend = self.inner.registry.reach(adapter::place_of_url(config)?).await?;
+        backend.create_topic(config.topic(), 1).await?;
+        let store = Store::shared(backend, config).await?;
+        let model = RwLock::new(replay(&store, Query::new()).await?);
+        let ready = Arc::new(Ready { store, model, follower: Mutex::default() });
+        {
+            let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+            if matches!(*state, State::Closed) {
+                return Err(Error::Closed);
+            }
+            *state = State::Ready(Arc::clone(&ready));
+        }
+        self.inner.follow(&ready);
+        Ok(())
+    }
+
+    /// Clears what is known of the configuration, and reads all of its events again. Stores that are open stay usable.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialized`], and as [`Topics::initialize`]; what was known stays then.
+    pub async fn rebuild(&self) -> Result<()> {
+        let _starting = self.inner.starting.lock().await;
+        let ready = self.inner.ready()?;
+        let mut model = replay(&ready.store, Query::new()).await?;
+        {
+            let mut known = ready.model.write().unwrap_or_else(PoisonError::into_inner);
+            model.keep_stores(&known);
+            *known = model;
+        }
+        self.inner.follow(&ready);
+        Ok(())
+    }
+
+    /// Creates a topic: first in its database, then in the configuration. Where a topic of that name and number of lanes is
+    /// in the database already, left by a creation that was cut off or configured nowhere, it is taken as it is; so is one
+    /// that was deleted, with its events.
+    ///
+    /// # Errors
+    /// [`Error::TopicExists`], [`Error::NotInitialized`], [`Error::Invalid`] where the database has the topic with another
+    /// number of lanes, and those of [`Store::connect`] about the topic's database.
+    pub async fn create(&self, config: TopicConfig) -> Result<ConfiguredTopic> {
+        let ready = self.inner.ready()?;
+        if ready.read().entry(&config.name).is_ok() {
+            return Err(Error::TopicExists { topic: config.name });
+        }
+        let place = self.inner.checked_place(&config)?;
+        let backend = self.inner.registry.reach(place).await?;
+        backend.create_topic(&config.name, config.partitions).await?;
+        let name = config.name.clone();
+        self.change(&ready, &name, Command::Create(config)).await?;
+        self.get(&name)
+    }
+
+    /// Changes a topic's configuration, which is expected to be at a version: the one that [`Topics::get`] showed.
+    ///
+    /// The connection can be changed only to a place that holds the same log, such as one that `annals copy` has made, or
+    /// as long as the log is empty; nothing is left behind in silence. Writers of the old place are to be stopped before.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] where somebody else changed it since, [`Error::EventsLeftBehind`], [`Error::UnknownTopic`],
+    /// [`Error::TopicDeleted`], [`Error::NotInitialized`], [`Error::Invalid`] where the number of lanes would change, and
+    /// those of [`Store::connect`] about the new place.
+    pub async fn update(&self, config: TopicConfig, expected: Version) -> Result<ConfiguredTopic> {
+        let ready = self.inner.ready()?;
+        let current = self.get(&config.name)?;
+        if current.config.partitions != config.partitions {
+            let reason = format!("the topic has {}, whose number is fixed", current.config.partitions);
+            return Err(Error::invalid("partitions", reason));
+        }
+        let place = self.inner.checked_place(&config)?;
+        if place.key != adapter::place(&current.config)?.key {
+            self.check_move(&current.config, place).await?;
+        }
+        let name = config.name.clone();
+        self.change(&ready, &name, Command::Update(config, expected)).await?;
+        self.get(&name)
+    }
+
+    /// Deletes a topic, whose configuration is expected to be at a version: it is hidden, and its log stays in its database.
+    /// Creating it again, with the same connection, shows it again.
+    ///
+    /// # Errors
+    /// As [`Topics::update`].
+    pub async fn delete(&self, name: &str, expected: Version) -> Result<()> {
+        let ready = self.inner.ready()?;
+        self.get(name)?;
+        self.change(&ready, name, Command::Delete(expected)).await
+    }
+
+    /// Returns a topic and its configuration, as far as this process has heard of it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::TopicDeleted`], [`Error::NotInitialized`], [`Error::Closed`].
+    pub fn get(&self, name: &str) -> Result<ConfiguredTopic> {
+        Ok(self.inner.ready()?.read().entry(name)?.topic.clone())
+    }
+
+    /// Returns every topic that is not deleted, by name.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialized`], [`Error::Closed`].
+    pub fn list(&self) -> Result<Vec<ConfiguredTopic>> {
+        Ok(self.inner.ready()?.read().topics().cloned().collect())
+    }
+
+    /// Returns the store of a topic, with all verbs. It is opened when it is first asked for. Closing it leaves the
+    /// connections to others.
+    ///
+    /// # Errors
+    /// As [`Topics::get`], and those of [`Store::connect`] about the topic's database.
+    pub async fn store(&self, name: &str) -> Result<Store> {
+        let (cell, config) = {
+            let ready = self.inner.ready()?;
+            let model = ready.read();
+            let entry = model.entry(name)?;
+            if let Some(store) = entry.store.get() {
+                return Ok(store.clone());
+            }
+            (Arc::clone(&entry.store), entry.topic.config.clone())
+        };
+        cell.get_or_try_init(|| self.inner.open(&config)).await.cloned()
+    }
+
+    /// Appends to a stream of a topic; as [`Store::append`].
+    ///
+    /// # Errors
+    /// As [`Topics::store`] and [`Store::append`].
+    pub async fn append(
+        &self,
+        topic: &str,
+        stream: &Stream,
+        expected: impl Into<Expected>,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Appended> {
+        self.store(topic).await?.append(stream, expected, events).await
+    }
+
+    /// Commits a request in a topic; as [`Store::commit`].
+    ///
+    /// # Errors
+    /// As [`Topics::store`] and [`Store::commit`].
+    pub async fn commit(&self, topic: &str, append: Append) -> Result<Appended> {
+        self.store(topic).await?.commit(append).await
+    }
+
+    /// Returns the events of a topic that answer a query; as [`Store::query`].
+    ///
+    /// # Errors
+    /// As [`Topics::store`] and [`Store::query`].
+    pub async fn query(&self, topic: &str, query: Query) -> Result<Vec<RecordedEvent>> {
+        self.store(topic).await?.query(query).await
+    }
+
+    /// Returns the current version of a topic's stream; as [`Store::version`].
+    ///
+    /// # Errors
+    /// As [`Topics::store`] and [`Store::version`].
+    pub async fn version(&self, topic: &str, stream: impl AsRef<str>) -> Result<Version> {
+        self.store(topic).await?.version(stream).await
+    }
+
+    /// Returns the backends that the topics share.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Ends every topic's writer and closes every connection, for 10 s at most. Closing twice is harmless.
+    pub async fn close(&self) {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let state =
+            std::mem::replace(&mut *self.inner.state.write().unwrap_or_else(PoisonError::into_inner), State::Closed);
+        if let State::Ready(ready) = state {
+            ready.follower.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+            let mut stores = ready.read().stores();
+            stores.push(ready.store.clone());
+            let closing = futures::future::join_all(stores.iter().map(Store::close));
+            if tokio::time::timeout(LIMIT / 2, closing).await.is_err() {
+                self.inner.log(tracing::Level::WARN, "a topic's writer did not end within 5 s");
+            }
+        }
+        self.inner.registry.close(LIMIT / 2).await;
+    }
+
+    /// Records a change of the configuration, and takes it in.
+    async fn change(&self, ready: &Ready, name: &str, command: Command) -> Result<()> {
+        let expected = match &command {
+            Command::Create(_) => Expected::NoStream,
+            Command::Update(_, version) | Command::Delete(version) => Expected::Exact(*version),
+        };
+        let mut execute = ready.store.execute::<Topic>(name, command);
+        if let Some(actor) = &self.inner.actor {
+            execute = execute.actor(actor, ActorType::User);
+        }
+        let refusal = match execute.await {
+            Ok(_) => None,
+            Err(ExecuteError::Store(error)) => return Err(error),
+            Err(ExecuteError::Rejected(refusal)) => Some(refusal),
+        };
+        // What others have done shows, too, where it is why the change was refused.
+        self.inner.catch_up(ready).await?;
+        let topic = name.to_owned();
+        match refusal {
+            None => Ok(()),
+            Some(Refusal::Exists) => Err(Error::TopicExists { topic }),
+            Some(Refusal::Unknown) => Err(ready.read().unknown(name)),
+            Some(Refusal::Deleted) => Err(Error::TopicDeleted { topic }),
+            Some(Refusal::Conflict(actual)) => Err(Error::Conflict { stream: topic, expected, actual }),
+        }
+    }
+}
+
+impl Ready {
+    fn read(&self) -> RwLockReadGuard<'_, Model> {
+        self.model.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn ready(&self) -> Result<Arc<Ready>> {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::New => Err(Error::NotInitialized),
+            State::Ready(ready) => Ok(Arc::clone(ready)),
+            State::Closed => Err(Error::Closed),
+        }
+    }
+
+    /// Takes in an event of the configuration topic, and tells of it.
+    fn take_in(&self, ready: &Ready, event: &RecordedEvent) -> Result<()> {
+        let applied = ready.model.write().unwrap_or_else(PoisonError::into_inner).apply(event);
+        if let Some(change) = applied? {
+            let what = match change.kind {
+                TopicChangeKind::Created => "created",
+                TopicChangeKind::Updated => "updated",
+                TopicChangeKind::Deleted => "deleted",
+            };
+            let text = format!("topic {:?} is {what}: configuration version {}", change.topic, change.version);
+            self.log(tracing::Level::INFO, &text);
+        }
+        Ok(())
+    }
+
+    /// Takes in what the configuration topic holds by now.
+    async fn catch_up(&self, ready: &Ready) -> Result<()> {
+        let after = ready.read().position();
+        let mut events = std::pin::pin!(ready.store.read(Query::new().after(after)));
+        while let Some(event) = events.try_next().await? {
+            self.take_in(ready, &event)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what comes from now on, in a task, in place of one that did so before.
+    fn follow(self: &Arc<Self>, ready: &Arc<Ready>) {
+        let (topics, weak) = (Arc::downgrade(self), Arc::downgrade(ready));
+        let (store, after) = (ready.store.clone(), ready.read().position());
+        let task = async move {
+            let changes = store.subscribe(Start::After(after), Query::new()).await;
+            drop(store);
+            let Ok(mut changes) = changes else { return };
+            loop {
+                let event = changes.next().await;
+                let (Some(topics), Some(ready)) = (topics.upgrade(), weak.upgrade()) else { return };
+                match event {
+                    Ok(event) => {
+                        if let Err(error) = topics.take_in(&ready, &event) {
+                            let text = format!("the configuration is no longer followed: {}", error.report());
+                            return topics.log(tracing::Level::ERROR, &text);
+                        }
+                    }
+                    Err(Error::Closed) => return,
+                    Err(error) => {
+                        let text = format!("the configuration can't be followed for now: {}", error.report());
+                        topics.log(tracing::Level::WARN, &text);
+                        drop((topics, ready));
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        };
+        let mut follower = ready.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        follower.abort_all();
+        follower.spawn(task);
+    }
+
+    fn log(&self, level: tracing::Level, text: &str) {
+        match level {
+            tracing::Level::ERROR => tracing::error!(target: "annals::topics", "{text}"),
+            tracing::Level::WARN => tracing::warn!(target: "annals::topics", "{text}"),
+            _ => tracing::info!(target: "annals::topics", "{text}"),
+        }
+        if let Some(logger) = &self.logger {
+            logger(level, text);
+        }
+    }
+}
+
+/// Adds up the configuration's events that answer a query.
+async fn replay(store: &Store, query: Query) -> Result<Model> {
+    let mut model = Model::default();
+    let mut events = std::pin::pin!(store.read(query));
+    while let Some(event) = events.try_next().await? {
+        model.apply(&event)?;
+    }
+    Ok(model)
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topics").field("config", &self.config).finish_non_exhaustive()
+    }
+}
