@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::copy::{TopicCopy, Verified};
 use crate::hash::hex;
 use crate::store::Store;
+use crate::topics::adapter;
 
 /// The arguments of `annals copy`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (from, to): (Config, Config) = (args.from.parse()?, args.to.parse()?);
+    if adapter::place_of_url(&from)?.home == adapter::place_of_url(&to)?.home && from.target() != ":memory:" {
+        return Err(Failure::usage("both URLs name the same database"));
+    }
     check_file(&from)?;
     check_file(&to)?;
     let original = Store::connect_with(from.clone()).await.map_err(|error| advised(&from, error))?;

@@ -53,6 +53,8 @@ async fn an_unknown_adapter_is_refused_with_the_choices(_: &Fixture) -> Verdict 
 
 async fn a_configuration_is_refused_by_the_name_of_its_field(_: &Fixture) -> Verdict {
     let file = || TopicConfig::builder("a").connection("sqlite:a.db");
+    let error = TopicConfig::builder("a").connection("Server=db;Password=hidden-word").build();
+    ensure!(!format!("{error:?}").contains("hidden-word"), "a password shows in {error:?}");
     let wrong = [
         (TopicConfig::builder(""), "name"),
         (TopicConfig::builder(" a"), "name"),
@@ -62,6 +64,7 @@ async fn a_configuration_is_refused_by_the_name_of_its_field(_: &Fixture) -> Ver
         (file().schema("s"), "schema"),
         (file().connection("sqlite:a.db?topic=b"), "connection"),
         (file().connection("sqlite:"), "connection"),
+        (TopicConfig::builder("a").connection("no scheme"), "connection"),
         (file().adapter("file").connection(""), "connection"),
         (file().adapter("memory").replica("nonsense"), "replica"),
     ];

@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
 use crate::read::Query;
-use crate::schema::model;
 use crate::sql::statements;
 use crate::store::Store;
 
@@ -30,7 +29,8 @@ const AHEAD: usize = 2;
 ///
 /// Everything is as it was: the topic's incarnation, positions, versions, ids, times, types, the bytes of payloads, metadata,
 /// tags, hashes, streams that are deleted, their metadata, commands, snapshots, and where subscriptions and consumer groups
-/// stand, with their dead letters. Not copied: leases, and who is a member of a group.
+/// stand, with their dead letters. Not copied: leases, who is a member of a group, and projections, whose tables are the
+/// application's: they are built anew.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -148,15 +148,16 @@ impl TopicCopy {
         let mut copied = Copied::default();
         let lanes: Vec<_> = self.lanes().collect();
         for (from, to) in lanes {
-            let mut end = self.events(from, to, &mut copied.events, &mut progress).await?;
-            loop {
-                let (rows, furthest) = self.rows(from, to, end).await?;
-                copied.rows += rows;
-                // A reader that has gone on meanwhile must not stand beyond the copy's end.
-                if furthest <= end {
-                    break;
-                }
-                end = self.events(from, to, &mut copied.events, &mut progress).await?;
+            // Where readers stand now, the events will reach to.
+            let moving = rows::read_moving(&self.from, from).await?;
+            let end = self.events(from, to, &mut copied.events, &mut progress).await?;
+            let lanes = rows::Lanes { from: &self.from, to: &self.to, from_lane: from, to_lane: to, end };
+            lanes.describe_streams().await?;
+            for table in rows::tables(&rows::GROWING) {
+                copied.rows += lanes.add(table).await?;
+            }
+            for (table, rows) in moving {
+                copied.rows += lanes.replace(table, rows).await?;
             }
         }
         Ok(copied)
@@ -209,24 +210,6 @@ impl TopicCopy {
             Some((original, copy)) if verify::differing(&original, &copy).is_none() => Ok(()),
             _ => Err(Error::LogDiverged { lane: to.get(), position: end }),
         }
-    }
-
-    /// Copies what a lane has beside its events, and returns how many rows that were, and the last position at which a reader
-    /// stands.
-    async fn rows(&self, from: LaneId, to: LaneId, end: Position) -> Result<(u64, Position)> {
-        let lanes = rows::Lanes { from: &self.from, to: &self.to, from_lane: from, to_lane: to, end };
-        lanes.describe_streams().await?;
-        let mut rows = 0;
-        for table in model::all_tables().filter(|table| rows::GROWING.contains(&table.name)) {
-            rows += lanes.add(table).await?;
-        }
-        let mut furthest = Position::ZERO;
-        for table in model::all_tables().filter(|table| rows::MOVING.contains(&table.name)) {
-            let (replaced, position) = lanes.replace(table).await?;
-            rows += replaced;
-            furthest = furthest.max(position);
-        }
-        Ok((rows, furthest))
     }
 }
 

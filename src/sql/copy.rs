@@ -19,7 +19,8 @@ pub(crate) fn key(table: &'static Table) -> Vec<usize> {
     table.primary_key.iter().filter(|name| **name != "lane_id").filter_map(|name| place(name)).collect()
 }
 
-/// Returns the rows of a lane after a key, in the order of the key. Commands of events beyond a position are left out.
+/// Returns the rows of a lane after a key, in the order of the key. Commands and snapshots of events beyond a position are
+/// left out.
 pub(crate) fn page(
     dialect: Dialect,
     table: &'static Table,
@@ -30,6 +31,11 @@ pub(crate) fn page(
     let mut sql = select(dialect, table, lane);
     if column(table, "last_position").is_some() {
         sql.add(" AND (last_position IS NULL OR last_position <= ?)", [until.get().into()]);
+    }
+    if table.name == "snapshots" {
+        let stored = " AND EXISTS (SELECT 1 FROM {s}events e WHERE e.lane_id = t.lane_id AND e.aggregate_id = t.aggregate_id \
+                      AND e.aggregate_version = t.aggregate_version AND e.position <= ?)";
+        sql.add(stored, [until.get().into()]);
     }
     let names: Vec<&str> = key(table).into_iter().map(|place| table.columns[place].name).collect();
     if let Some(after) = after {
@@ -124,7 +130,7 @@ fn cell(row: &Row, place: usize, column: &Column) -> Result<Value> {
 fn select(dialect: Dialect, table: &'static Table, lane: LaneId) -> Sql {
     let mut sql = Sql::new(dialect, "copy rows");
     sql.push("SELECT ").push(&names(table)).push(" FROM {s}").push(table.name);
-    sql.add(" WHERE lane_id = ?", [lane.get().into()]);
+    sql.add(" t WHERE t.lane_id = ?", [lane.get().into()]);
     sql
 }
 

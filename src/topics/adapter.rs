@@ -17,17 +17,19 @@ const FILE: &str = registry::ALIASES[1];
 
 /// Where a topic's log is.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub adapter: String,
     /// The connection, without its password.
     pub shown: String,
     pub key: Key,
+    /// Tells one database from another, whoever connects, and how.
+    pub home: Key,
     pub config: Config,
 }
 
 /// Tells one connection from another, however it is written. It is a hash, since a password is part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key([u8; 32]);
+pub(crate) struct Key([u8; 32]);
 
 /// Returns where a topic is.
 pub(super) fn place(topic: &TopicConfig) -> Result<Place> {
@@ -40,21 +42,45 @@ pub(super) fn place(topic: &TopicConfig) -> Result<Place> {
     }
     let shown = redacted(&topic.adapter, &topic.connection);
     let memory = if topic.adapter == MEMORY { topic.connection.as_str() } else { "" };
-    Ok(Place { adapter: topic.adapter.clone(), shown, key: key(&config, memory)?, config })
+    Place::new(&topic.adapter, shown, memory, config)
 }
 
 /// Returns the place that a URL names.
-pub(super) fn place_of_url(config: &Config) -> Result<Place> {
-    let (adapter, shown) = (config.scheme().to_owned(), config.to_string());
-    Ok(Place { adapter, shown, key: key(config, "")?, config: config.clone() })
+pub(crate) fn place_of_url(config: &Config) -> Result<Place> {
+    Place::new(config.scheme(), config.to_string(), "", config.clone())
 }
 
-fn key(config: &Config, memory: &str) -> Result<Key> {
+impl Place {
+    fn new(adapter: &str, shown: String, memory: &str, config: Config) -> Result<Self> {
+        let normal = normalised(&config)?;
+        let key = key([memory, &normal.to_url()]);
+        let home = key_of_home(memory, &normal);
+        Ok(Self { adapter: adapter.to_owned(), shown, key, home, config })
+    }
+
+    /// Returns the same place, where a file that was lost is not made anew.
+    pub(super) fn existing(mut self) -> Self {
+        if self.config.scheme() == "sqlite"
+            && self.config.target() != ":memory:"
+            && self.config.option("mode").is_none()
+        {
+            self.config = self.config.with_option("mode", "rw");
+        }
+        self
+    }
+}
+
+fn key_of_home(memory: &str, normal: &Config) -> Key {
+    key([memory, normal.scheme(), normal.target(), normal.option("schema").unwrap_or_default()])
+}
+
+fn key<const N: usize>(parts: [&str; N]) -> Key {
     let mut hasher = Sha256::new();
-    hasher.update(memory);
-    hasher.update([0]);
-    hasher.update(normalised(config)?.to_url());
-    Ok(Key(hasher.finalize().into()))
+    for part in parts {
+        hasher.update(part);
+        hasher.update([0]);
+    }
+    Key(hasher.finalize().into())
 }
 
 /// Returns the configuration of a connection's database.
@@ -81,32 +107,40 @@ fn config(adapter: &str, connection: &str) -> Result<Config> {
     if registry::is_known(config.scheme()) { Ok(config) } else { Err(Error::invalid("adapter", unknown(adapter))) }
 }
 
-/// Returns the adapter that fits a connection for which none is named.
-pub(crate) fn of_connection(connection: &str) -> &str {
-    match connection.split_once(':').map_or(connection, |(scheme, _)| scheme) {
-        "" => MEMORY,
-        "postgresql" => "postgres",
-        "sqlserver" => "mssql",
-        scheme => scheme,
+/// Returns the adapter that fits a connection for which none is named: its scheme.
+pub(crate) fn of_connection(connection: &str) -> Result<&str> {
+    if connection.is_empty() {
+        return Ok(MEMORY);
+    }
+    let is_scheme = |text: &&str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    match connection.split_once(':').map(|(scheme, _)| scheme).filter(is_scheme) {
+        Some("postgresql") => Ok("postgres"),
+        Some("sqlserver") => Ok("mssql"),
+        Some(scheme) if !scheme.is_empty() => Ok(scheme),
+        // Nothing of it is shown: it may hold a password.
+        _ => {
+            Err(Error::invalid("connection", "it does not begin with a scheme, as in sqlite:events.db or postgres://…"))
+        }
     }
 }
 
 /// Returns a connection that means the same wherever a program runs on this machine.
-pub(super) fn settled(adapter: &str, connection: String) -> Result<String> {
-    let path = match adapter {
-        FILE => connection.as_str(),
-        "sqlite" => match connection.strip_prefix("sqlite:") {
-            Some(path) if !path.starts_with("//") => path.split('?').next().unwrap_or_default(),
-            _ => return Ok(connection),
-        },
-        _ => return Ok(connection),
+pub(super) fn settled(adapter: &str, connection: &str) -> Result<String> {
+    let (scheme, path) = match (adapter, connection.strip_prefix("sqlite:")) {
+        (FILE, _) => ("", connection),
+        ("sqlite", Some(path)) => ("sqlite:", path.strip_prefix("//").unwrap_or(path)),
+        _ => return Ok(connection.to_owned()),
     };
-    if path.is_empty() || path == ":memory:" {
-        return Ok(connection);
+    let (path, options) = match path.split_once('?') {
+        Some((path, options)) if !scheme.is_empty() => (path, format!("?{options}")),
+        _ => (path, String::new()),
+    };
+    if path.is_empty() || path == ":memory:" || path.contains('@') {
+        return Ok(connection.to_owned());
     }
     let failed = |error: std::io::Error| Error::invalid("connection", format!("{path:?}: {error}"));
     let absolute = std::path::absolute(path).map_err(failed)?;
-    Ok(connection.replacen(path, &absolute.to_string_lossy(), 1))
+    Ok(format!("{scheme}{}{options}", absolute.display()))
 }
 
 /// Returns a connection without its password.
@@ -128,7 +162,8 @@ fn normalised(config: &Config) -> Result<Config> {
         }
         "postgres" => ":5432",
         "mssql" => ":1433",
-        _ => "",
+        // What another's URL means is not known here.
+        _ => return Ok(config),
     };
     let host = |host: &str| {
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));

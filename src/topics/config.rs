@@ -259,8 +259,13 @@ impl TopicConfigBuilder {
     /// (with those that are), a connection that the adapter can't use, a number of lanes out of range.
     pub fn build(self) -> Result<TopicConfig> {
         let Self { name, adapter, connection, partitions, durability, schema, retention_days, replica } = self;
-        let adapter = adapter.unwrap_or_else(|| adapter::of_connection(&connection).to_owned());
-        let connection = adapter::settled(&adapter, connection)?;
+        let adapter = match adapter {
+            Some(adapter) => adapter,
+            None => adapter::of_connection(&connection)?.to_owned(),
+        };
+        let connection = adapter::settled(&adapter, &connection)?;
+        let replica =
+            replica.map(|url| adapter::settled(adapter::of_connection(&url).unwrap_or_default(), &url)).transpose()?;
         let config = TopicConfig { name, adapter, connection, partitions, durability, schema, retention_days, replica };
         config.check()?;
         Ok(config)

@@ -7,9 +7,9 @@ use futures::TryStreamExt;
 use futures::future::join_all;
 use serde::Serialize;
 
-use super::model::Recorded;
+use super::model::{Model, Recorded};
 use super::registry::{self, BackendHealth, HealthState};
-use super::{ConfiguredTopic, TopicChange, Topics, adapter, replay};
+use super::{ConfiguredTopic, TopicChange, Topics, adapter, place, replay};
 use crate::error::{Error, Result};
 use crate::read::Query;
 use crate::store::Store;
@@ -60,7 +60,9 @@ impl Topics {
     /// [`Error::NotInitialized`], [`Error::Configuration`], and what the backend answers.
     pub async fn as_of(&self, time: DateTime<Utc>) -> Result<Vec<ConfiguredTopic>> {
         let ready = self.inner.ready()?;
-        Ok(replay(&ready.store, Query::new().as_of(time)).await?.topics().cloned().collect())
+        let mut model = Model::default();
+        replay(&ready.store, Query::new().as_of(time), &mut model).await?;
+        Ok(model.topics().cloned().collect())
     }
 
     /// Returns what differs in the configuration between two times, by topic and field.
@@ -81,7 +83,7 @@ impl Topics {
     }
 
     /// Returns how well the database of each topic is, its replica's too, and that of the configuration. Those that were
-    /// not reached yet are reached for it. All are asked at the same time, for 5 s at most.
+    /// not reached yet are reached for it. All are asked at the same time, for 5 s at most, and then the replicas.
     ///
     /// # Errors
     /// [`Error::NotInitialized`], [`Error::Closed`].
@@ -98,7 +100,7 @@ impl Topics {
         let mut nowhere = Vec::new();
         for topic in &topics {
             match adapter::place(&topic.config) {
-                Ok(place) => add(place, Some(topic)),
+                Ok(place) => add(place.existing(), Some(topic)),
                 Err(error) => nowhere.push(BackendHealth::nowhere(&topic.config, &error)),
             }
         }
@@ -122,8 +124,12 @@ impl Topics {
     /// Returns how well a topic's replica is, and how far behind.
     async fn replica_health(&self, topic: &ConfiguredTopic) -> Result<BackendHealth> {
         let name = topic.config.name();
-        let url = topic.config.replica.as_deref().unwrap_or_default().parse()?;
-        let health = self.inner.registry.health_of(adapter::place_of_url(&url)?).await?;
+        let none = || Error::invalid("replica", "there is none");
+        let place = match place::replica(&topic.config).and_then(|place| place.ok_or_else(none)) {
+            Ok(place) => place,
+            Err(error) => return Ok(BackendHealth::nowhere(&topic.config, &error)),
+        };
+        let health = self.inner.registry.health_of(place).await?;
         let mut health = BackendHealth { topics: vec![name.to_owned()], ..health };
         if health.state == HealthState::Down {
             return Ok(health);
@@ -133,14 +139,18 @@ impl Topics {
             let replica = events(&self.replica(name).await?).await?;
             Ok::<_, Error>(events(&self.store(name).await?).await?.saturating_sub(replica))
         };
-        match lag.await {
-            Ok(0) => health.lag = Some(0),
-            Ok(lag) => {
+        match tokio::time::timeout(registry::PATIENCE, lag).await {
+            Ok(Ok(0)) => health.lag = Some(0),
+            Ok(Ok(lag)) => {
                 (health.lag, health.state) = (Some(lag), HealthState::Degraded);
                 health.reason = Some(format!("it is {lag} events behind"));
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 (health.state, health.reason) = (HealthState::Degraded, Some(error.report()));
+            }
+            Err(_) => {
+                let reason = "it could not be compared with its primary in time".to_owned();
+                (health.state, health.reason) = (HealthState::Degraded, Some(reason));
             }
         }
         Ok(health)

@@ -224,7 +224,9 @@ impl Topics {
         let backend = self.inner.registry.reach(adapter::place_of_url(config)?).await?;
         backend.create_topic(config.topic(), 1).await?;
         let store = Store::shared(backend, config).await?;
-        let model = RwLock::new(replay(&store, Query::new()).await?);
+        let mut model = Model::default();
+        replay(&store, Query::new(), &mut model).await?;
+        let model = RwLock::new(model);
         let ready = Arc::new(Ready { store, model, follower: Mutex::default() });
         {
             let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
@@ -244,11 +246,16 @@ impl Topics {
     pub async fn rebuild(&self) -> Result<()> {
         let _starting = self.inner.starting.lock().await;
         let ready = self.inner.ready()?;
-        let mut model = replay(&ready.store, Query::new()).await?;
-        {
+        let mut model = Model::default();
+        loop {
+            replay(&ready.store, Query::new().after(model.position()), &mut model).await?;
             let mut known = ready.model.write().unwrap_or_else(PoisonError::into_inner);
-            model.keep_stores(&known);
-            *known = model;
+            // What others have taken in meanwhile is not to be forgotten.
+            if model.position() >= known.position() {
+                model.keep_stores(&known);
+                *known = model;
+                break;
+            }
         }
         self.inner.follow(&ready);
         Ok(())
@@ -263,6 +270,7 @@ impl Topics {
     /// number of lanes, and those of [`Store::connect`] about the topic's database.
     pub async fn create(&self, config: TopicConfig) -> Result<ConfiguredTopic> {
         let ready = self.inner.ready()?;
+        self.inner.catch_up(&ready).await?;
         if ready.read().entry(&config.name).is_ok() {
             return Err(Error::TopicExists { topic: config.name });
         }
@@ -285,13 +293,18 @@ impl Topics {
     /// those of [`Store::connect`] about the new place.
     pub async fn update(&self, config: TopicConfig, expected: Version) -> Result<ConfiguredTopic> {
         let ready = self.inner.ready()?;
+        self.inner.catch_up(&ready).await?;
         let current = self.get(&config.name)?;
+        if current.version != expected {
+            let (expected, actual) = (Expected::Exact(expected), current.version);
+            return Err(Error::Conflict { stream: config.name, expected, actual });
+        }
         if current.config.partitions != config.partitions {
             let reason = format!("the topic has {}, whose number is fixed", current.config.partitions);
             return Err(Error::invalid("partitions", reason));
         }
         let place = self.inner.checked_place(&config)?;
-        if place.key != adapter::place(&current.config)?.key {
+        if place.home != adapter::place(&current.config)?.home {
             self.check_move(&current.config, place).await?;
         }
         let name = config.name.clone();
@@ -306,6 +319,7 @@ impl Topics {
     /// As [`Topics::update`].
     pub async fn delete(&self, name: &str, expected: Version) -> Result<()> {
         let ready = self.inner.ready()?;
+        self.inner.catch_up(&ready).await?;
         self.get(name)?;
         self.change(&ready, name, Command::Delete(expected)).await
     }
@@ -326,8 +340,8 @@ impl Topics {
         Ok(self.inner.ready()?.read().topics().cloned().collect())
     }
 
-    /// Returns the store of a topic, with all verbs. It is opened when it is first asked for. Closing it leaves the
-    /// connections to others.
+    /// Returns the store of a topic, with all verbs. It is opened when it is first asked for, and shared by all who ask: it is
+    /// [`Topics::close`] that closes it.
     ///
     /// # Errors
     /// As [`Topics::get`], and those of [`Store::connect`] about the topic's database.
@@ -341,7 +355,11 @@ impl Topics {
             }
             (Arc::clone(&entry.store), entry.topic.config.clone())
         };
-        cell.get_or_try_init(|| self.inner.open(&config)).await.cloned()
+        let limit = adapter::place(&config)?.config.statement_timeout();
+        // Those who ask at the same time try one after the other where the database does not answer.
+        let opened = tokio::time::timeout(limit, cell.get_or_try_init(|| self.inner.open(&config))).await;
+        let milliseconds = limit.as_millis().try_into().unwrap_or(u64::MAX);
+        opened.unwrap_or(Err(Error::Deadline { operation: "open a topic", milliseconds })).cloned()
     }
 
     /// Appends to a stream of a topic; as [`Store::append`].
@@ -518,14 +536,13 @@ impl Inner {
     }
 }
 
-/// Adds up the configuration's events that answer a query.
-async fn replay(store: &Store, query: Query) -> Result<Model> {
-    let mut model = Model::default();
+/// Adds the configuration's events that answer a query to a model.
+async fn replay(store: &Store, query: Query, model: &mut Model) -> Result<()> {
     let mut events = std::pin::pin!(store.read(query));
     while let Some(event) = events.try_next().await? {
         model.apply(&event)?;
     }
-    Ok(model)
+    Ok(())
 }
 
 impl std::fmt::Debug for Inner {

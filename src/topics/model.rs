@@ -122,6 +122,10 @@ impl Model {
         if event.position <= self.position {
             return Ok(None);
         }
+        if event.position != self.position.next() {
+            let (lane, expected, found) = (event.lane.get(), self.position.next(), event.position);
+            return Err(Error::Gap { lane, expected, found });
+        }
         let change = Recorded::read(event)?.change();
         match (&change.config, self.entries.get_mut(&change.topic)) {
             (Some(config), Some(entry)) => {

@@ -1,5 +1,7 @@
 //! Where topics are: opening them there, and moving them elsewhere.
 
+use uuid::Uuid;
+
 use super::adapter::{self, Place};
 use super::{Inner, TopicConfig, Topics};
 use crate::config::Config;
@@ -12,7 +14,7 @@ impl Inner {
     pub(super) async fn open(&self, config: &TopicConfig) -> Result<Store> {
         let place = adapter::place(config)?;
         let url = place.config.clone().with_topic(&config.name)?;
-        let backend = self.registry.reach(place).await?;
+        let backend = self.registry.reach(place.existing()).await?;
         // What lasts was made when the topic was created: where it is missing, it was lost, which nobody may overlook.
         if !backend.capabilities().durable {
             backend.create_topic(&config.name, config.partitions).await?;
@@ -33,21 +35,16 @@ impl Inner {
 }
 
 impl Topics {
-    /// Returns a store that reads a topic from its replica, which may lag behind. It is the caller's to close.
+    /// Returns a store that reads a topic from its replica, which may lag behind. It shares the replica's connections.
     ///
     /// # Errors
     /// [`Error::Invalid`] where the topic has no replica, and as [`Topics::store`].
     pub async fn replica(&self, name: &str) -> Result<Store> {
         let config = self.get(name)?.config;
-        let Some(url) = &config.replica else {
-            return Err(Error::invalid("replica", format!("topic {name:?} has none: update its configuration")));
-        };
-        let mut url: Config = url.parse()?;
-        if let Some(schema) = &config.schema {
-            url = url.with_option("schema", schema);
-        }
-        let backend = self.inner.registry.reach(adapter::place_of_url(&url)?).await?;
-        Store::shared(backend, &url.with_topic(name)?).await
+        let none = || Error::invalid("replica", format!("topic {name:?} has none: update its configuration"));
+        let place = replica(&config)?.ok_or_else(none)?;
+        let url = place.config.clone().with_topic(name)?;
+        Store::shared(self.inner.registry.reach(place).await?, &url).await
     }
 
     /// Checks that a topic's log is at a new place as it is at the old one, and makes it there if it is empty.
@@ -65,11 +62,29 @@ impl Topics {
             Err(Error::UnknownTopic { .. }) => return Err(left_behind()),
             Err(error) => return Err(error),
         };
-        let is_same = new.topic().incarnation == old.topic().incarnation && heads(&new).await? == heads(&old).await?;
+        // The new one first: what is written meanwhile makes the two differ.
+        let (new_heads, old_heads) = (heads(&new).await?, heads(&old).await?);
+        let is_same = incarnation(&new).await? == incarnation(&old).await? && new_heads == old_heads;
         if is_same { Ok(()) } else { Err(left_behind()) }
     }
 }
 
 async fn heads(store: &Store) -> Result<Vec<Position>> {
     Ok(store.heads().await?.into_iter().map(|(_, head)| head).collect())
+}
+
+/// Returns the incarnation of a store's topic as it is now: it may have changed since the store was opened.
+async fn incarnation(store: &Store) -> Result<Option<Uuid>> {
+    let topics = store.backend().topics().await?;
+    Ok(topics.into_iter().find(|topic| topic.name == store.topic().name).map(|topic| topic.incarnation))
+}
+
+/// Returns where a topic's replica is, if it has one.
+pub(super) fn replica(config: &TopicConfig) -> Result<Option<Place>> {
+    let Some(url) = &config.replica else { return Ok(None) };
+    let mut url: Config = url.parse()?;
+    if let Some(schema) = &config.schema {
+        url = url.with_option("schema", schema);
+    }
+    adapter::place_of_url(&url).map(Some)
 }

@@ -13,11 +13,12 @@ use tokio::sync::OnceCell;
 use super::TopicConfig;
 use super::adapter::{self, Key, Place};
 use crate::backend::{Backend, registry};
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::migrate;
 
 /// How long a backend may take to give a sign of life; beyond that, it is down.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// From when on a backend that answers is called degraded.
 const SLOW: Duration = Duration::from_secs(1);
@@ -101,9 +102,9 @@ impl BackendHealth {
 }
 
 impl Slot {
-    async fn backend(&self) -> Result<Arc<dyn Backend>> {
+    /// Returns the backend; where it was not reached yet, as a configuration of the place says.
+    async fn backend(&self, config: &Config) -> Result<Arc<dyn Backend>> {
         let connect = || async {
-            let config = &self.place.config;
             let backend = registry::open(config).await?;
             match migrate::ensure(&*backend, config).await {
                 Ok(()) => Ok(backend),
@@ -116,9 +117,9 @@ impl Slot {
         self.backend.get_or_try_init(connect).await.cloned()
     }
 
-    async fn health(&self) -> BackendHealth {
+    async fn health(&self, config: &Config) -> BackendHealth {
         let start = Instant::now();
-        let answered = tokio::time::timeout(PATIENCE, async { self.backend().await?.ping().await }).await;
+        let answered = tokio::time::timeout(PATIENCE, async { self.backend(config).await?.ping().await }).await;
         let latency = start.elapsed();
         let (state, latency, reason) = match answered {
             Ok(Ok(())) if latency > SLOW => {
@@ -172,11 +173,14 @@ impl Registry {
     }
 
     pub(super) async fn reach(&self, place: Place) -> Result<Arc<dyn Backend>> {
+        let config = place.config.clone();
         let slot = self.slot(place)?;
-        let backend = slot.backend().await?;
+        let backend = slot.backend(&config).await?;
         // Who closed the registry meanwhile did not see this one.
         if self.slots.lock().unwrap_or_else(PoisonError::into_inner).is_closed {
-            backend.close().await;
+            if !slot.is_lent {
+                backend.close().await;
+            }
             return Err(Error::Closed);
         }
         Ok(backend)
@@ -192,14 +196,18 @@ impl Registry {
     }
 
     /// Returns how well each backend is, those that were asked for and never reached included. All are asked at the same
-    /// time, for 5 s at most.
+    /// time, for 5 s at most. A registry that is closed has none.
     pub async fn health(&self) -> Vec<BackendHealth> {
+        if self.slots.lock().unwrap_or_else(PoisonError::into_inner).is_closed {
+            return Vec::new();
+        }
         let slots = self.slots();
-        join_all(slots.iter().map(|slot| slot.health())).await
+        join_all(slots.iter().map(|slot| slot.health(&slot.place.config))).await
     }
 
     pub(super) async fn health_of(&self, place: Place) -> Result<BackendHealth> {
-        Ok(self.slot(place)?.health().await)
+        let config = place.config.clone();
+        Ok(self.slot(place)?.health(&config).await)
     }
 
     /// Closes every backend, for `limit` at most, and lets nobody make another. Closing twice is harmless.

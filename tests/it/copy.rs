@@ -173,9 +173,20 @@ async fn comparing_finds_what_differs() {
     copy.run(|_| {}).await.unwrap();
     assert!(verified(&copy).await.is_same());
     let mut session = copy.to().backend().session().await.unwrap();
-    session.execute("DELETE FROM snapshots").await.unwrap();
-    let found = verified(&copy).await;
-    assert!(!found.is_same() && found.rows == 1 && found.difference.is_none(), "{found:?}");
+    for (change, rows) in [
+        ("DELETE FROM snapshots", 1),
+        ("UPDATE streams SET first_version = 2 WHERE aggregate_id = 's-1'", 2),
+        ("DELETE FROM commands", 4),
+    ] {
+        session.execute(change).await.unwrap();
+        let found = verified(&copy).await;
+        assert!(!found.is_same() && found.rows == rows && found.difference.is_none(), "{change}: {found:?}");
+    }
+    copy.run(|_| {}).await.unwrap();
+    assert_eq!(verified(&copy).await.rows, 1);
+    // What only the copy has is a difference, too.
+    copy.to().record_command(Command::new(Uuid::from_u128(9))).await.unwrap();
+    assert_eq!(verified(&copy).await.rows, 2);
     session.execute("DROP TRIGGER events_refuse_update").await.unwrap();
     session.execute("UPDATE events SET actor = 'eve' WHERE lane_id = 3 AND position = 2").await.unwrap();
     let found = verified(&copy).await;

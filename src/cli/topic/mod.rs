@@ -108,10 +108,13 @@ struct Options {
 }
 
 impl Options {
-    fn apply(self, mut builder: TopicConfigBuilder) -> TopicConfigBuilder {
+    fn apply(self, mut builder: TopicConfigBuilder) -> Result<TopicConfigBuilder, Failure> {
         let Self { adapter, connection, durability, schema, retention_days, replica } = self;
         if let Some(connection) = connection {
-            let adapter = adapter.unwrap_or_else(|| adapter::of_connection(&connection).to_owned());
+            let adapter = match adapter {
+                Some(adapter) => adapter,
+                None => adapter::of_connection(&connection)?.to_owned(),
+            };
             builder = builder.adapter(adapter).connection(connection);
         }
         if let Some(durability) = durability {
@@ -126,7 +129,7 @@ impl Options {
         if let Some(url) = replica {
             builder = builder.replica(url);
         }
-        builder
+        Ok(builder)
     }
 }
 
@@ -139,13 +142,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Verb::List => Ok(()),
         Verb::Create { name, partitions, options } => {
             let builder = TopicConfig::builder(name).connection(context.url.as_str()).partitions(partitions);
-            let made = topics.create(options.apply(builder).build()?).await?;
+            let made = topics.create(options.apply(builder)?.build()?).await?;
             let lanes = counted(u64::from(partitions), "lane");
             print::changed(context, &made, &format!("topic {:?} has {lanes}", made.config.name()))
         }
         Verb::Update { name, options, unset, expect } => {
             let current = topics.get(&name)?;
-            let mut builder = options.apply(current.config.change());
+            let mut builder = options.apply(current.config.change())?;
             for field in unset {
                 builder = builder.unset(&field.replace('-', "_"))?;
             }

@@ -408,6 +408,7 @@ fn a_copy_is_made_gone_on_with_and_compared() {
     assert_eq!(annals.json(copy)[0]["events"], json!(1));
     annals.run(["append", "order", "s", "--type", "C", "--data", "3", "--url", &to]);
     annals.run(copy).fails(1, "the log is not the one");
+    annals.run(["copy", &to, &to]).fails(2, "the same database");
     annals.run(["copy", &annals.url("none.db"), &to]).fails(4, "there is no database");
     annals.run(["copy", &annals.url("store.db"), &to, "--url", &to]).fails(2, "leave out --url");
 }
