@@ -15,7 +15,7 @@ use crate::event::NewEvent;
 use crate::position::{Position, Version};
 use crate::read::Query;
 use crate::stream::{Expected, Stream};
-use crate::topics::{TopicChangeKind, TopicConfig};
+use crate::topics::{ConfiguredTopic, TopicChangeKind, TopicConfig, Topics};
 
 pub(super) const CASES: &[Case] = cases![
     an_unknown_adapter_is_refused_with_the_choices: "21.6";
@@ -291,12 +291,18 @@ async fn the_history_tells_every_change(f: &Fixture) -> Verdict {
     Ok(())
 }
 
-async fn the_configuration_is_known_as_of_a_time(f: &Fixture) -> Verdict {
+/// Returns topics of which one was created, and changed at a later time, as it was and as it is.
+async fn changed_once(f: &Fixture) -> Result<(Topics, ConfiguredTopic, ConfiguredTopic), Failure> {
     let topics = initialized(f).await?;
     let made = topics.create(memory("a").build()?).await?;
     // Times have microseconds: a later event may have the same one.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let changed = topics.update(made.config.change().retention_days(30).build()?, made.version).await?;
+    Ok((topics, made, changed))
+}
+
+async fn the_configuration_is_known_as_of_a_time(f: &Fixture) -> Verdict {
+    let (topics, made, changed) = changed_once(f).await?;
     let before = made.created_at - TimeDelta::seconds(1);
     ensure_eq!(topics.as_of(before).await?, [], "topics before the first");
     ensure_eq!(topics.as_of(made.created_at).await?, [made], "topics after the first change");
@@ -306,10 +312,7 @@ async fn the_configuration_is_known_as_of_a_time(f: &Fixture) -> Verdict {
 }
 
 async fn a_difference_names_topic_and_field(f: &Fixture) -> Verdict {
-    let topics = initialized(f).await?;
-    let made = topics.create(memory("a").build()?).await?;
-    tokio::time::sleep(Duration::from_millis(5)).await;
-    let changed = topics.update(made.config.change().retention_days(30).build()?, made.version).await?;
+    let (topics, made, changed) = changed_once(f).await?;
     let differences = topics.diff(made.created_at, changed.updated_at).await?;
     ensure_eq!(differences.len(), 1, "differences in {differences:?}");
     let difference = &differences[0];

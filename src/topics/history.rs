@@ -9,10 +9,44 @@ use serde::Serialize;
 
 use super::model::{Model, Recorded};
 use super::registry::{self, BackendHealth, HealthState};
-use super::{ConfiguredTopic, TopicChange, Topics, adapter, place, replay};
+use super::state::replay;
+use super::{ConfiguredTopic, TopicConfig, Topics, adapter, place};
 use crate::error::{Error, Result};
+use crate::position::{Position, Version};
 use crate::read::Query;
 use crate::store::Store;
+
+/// One change of a topic's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicChange {
+    /// The topic's name.
+    pub topic: String,
+    /// What was done.
+    pub kind: TopicChangeKind,
+    /// The configuration's version from then on.
+    pub version: Version,
+    /// The event's position in the configuration topic.
+    pub position: Position,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who did it, where that was said.
+    pub actor: Option<String>,
+    /// The configuration from then on; `None` where the topic was deleted.
+    pub config: Option<TopicConfig>,
+}
+
+/// What was done to a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopicChangeKind {
+    /// It was created, or created again after it was deleted.
+    Created,
+    /// Its configuration was changed.
+    Updated,
+    /// It was deleted: it is hidden, and its log is kept.
+    Deleted,
+}
 
 /// What differs in a topic's configuration between two times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,43 +1,38 @@
 //! Topics of many databases behind one handle: [`Topics`]. Where each is kept is configured by events.
 
 pub(crate) mod adapter;
+mod builder;
 mod config;
 mod events;
 mod history;
 mod model;
 mod place;
 mod registry;
+mod state;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
-use serde::Serialize;
-use tokio::task::JoinSet;
-
+pub use builder::TopicsBuilder;
 pub use config::{TopicConfig, TopicConfigBuilder};
-pub use history::{TopicDifference, TopicHealth};
+pub use history::{TopicChange, TopicChangeKind, TopicDifference, TopicHealth};
+pub use model::ConfiguredTopic;
 pub use registry::{BackendHealth, HealthState, Registry};
 
 use crate::aggregate::ExecuteError;
 use crate::append::{Append, Appended};
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, RecordedEvent};
-use crate::position::{Position, Version};
+use crate::position::Version;
 use crate::read::Query;
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
-use crate::subscription::Start;
 use events::{Command, Refusal, Topic};
 use model::Model;
+use state::{Inner, Ready, State, replay};
 
 /// The configuration topic, unless another is named.
 pub(crate) const CONFIG_TOPIC: &str = "topics";
-
-/// How long a follower of the configuration waits after an error.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Many topics, each in a database of its own choice, and their configuration, which is a log of events in one of them.
 ///
@@ -67,143 +62,10 @@ pub struct Topics {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: Config,
-    registry: Registry,
-    actor: Option<String>,
-    logger: Option<Logger>,
-    state: RwLock<State>,
-    /// Held while the configuration is read as a whole.
-    starting: tokio::sync::Mutex<()>,
-}
-
-/// What is told to a logger: a level, and a line of text.
-type Logger = Arc<dyn Fn(tracing::Level, &str) + Send + Sync>;
-
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    New,
-    Ready(Arc<Ready>),
-    Closed,
-}
-
-/// The configuration, once it was read.
-#[derive(Debug)]
-struct Ready {
-    /// The configuration topic.
-    store: Store,
-    model: RwLock<Model>,
-    /// The task that follows the configuration; it ends with this.
-    follower: Mutex<JoinSet<()>>,
-}
-
-/// Options of [`Topics`], made by [`Topics::builder`].
-#[must_use = "topics are made by `build`"]
-pub struct TopicsBuilder {
-    url: String,
-    config_topic: String,
-    registry: Registry,
-    actor: Option<String>,
-    logger: Option<Logger>,
-}
-
-/// A topic and its configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConfiguredTopic {
-    /// The configuration.
-    pub config: TopicConfig,
-    /// Its version: the next change expects it.
-    pub version: Version,
-    /// When the topic was created.
-    pub created_at: DateTime<Utc>,
-    /// When its configuration last changed.
-    pub updated_at: DateTime<Utc>,
-}
-
-/// One change of a topic's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicChange {
-    /// The topic's name.
-    pub topic: String,
-    /// What was done.
-    pub kind: TopicChangeKind,
-    /// The configuration's version from then on.
-    pub version: Version,
-    /// The event's position in the configuration topic.
-    pub position: Position,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// Who did it, where that was said.
-    pub actor: Option<String>,
-    /// The configuration from then on; `None` where the topic was deleted.
-    pub config: Option<TopicConfig>,
-}
-
-/// What was done to a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TopicChangeKind {
-    /// It was created, or created again after it was deleted.
-    Created,
-    /// Its configuration was changed.
-    Updated,
-    /// It was deleted: it is hidden, and its log is kept.
-    Deleted,
-}
-
-impl TopicsBuilder {
-    /// Names the configuration topic; `topics` without.
-    pub fn config_topic(mut self, name: impl Into<String>) -> Self {
-        self.config_topic = name.into();
-        self
-    }
-
-    /// Shares the backends of a registry.
-    pub fn registry(mut self, registry: Registry) -> Self {
-        self.registry = registry;
-        self
-    }
-
-    /// Says who changes the configuration; it is recorded with each change.
-    pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.actor = Some(actor.into());
-        self
-    }
-
-    /// Tells of each change of the configuration, and of what goes wrong in following it, to a function as well as to
-    /// `tracing`, where the target is `annals::topics`.
-    pub fn logger(mut self, logger: impl Fn(tracing::Level, &str) + Send + Sync + 'static) -> Self {
-        self.logger = Some(Arc::new(logger));
-        self
-    }
-
-    /// Makes the topics, and reaches no database yet.
-    ///
-    /// # Errors
-    /// [`Error::Url`] where the URL can't be used, [`Error::Invalid`] and [`Error::Limit`] where the configuration topic's
-    /// name is none.
-    pub fn build(self) -> Result<Topics> {
-        let config = self.url.parse::<Config>()?.with_topic(&self.config_topic)?;
-        let inner = Inner {
-            config,
-            registry: self.registry,
-            actor: self.actor,
-            logger: self.logger,
-            state: RwLock::default(),
-            starting: tokio::sync::Mutex::default(),
-        };
-        Ok(Topics { inner: Arc::new(inner) })
-    }
-}
-
 impl Topics {
     /// Begins to make topics whose configuration is kept in the database of a URL. Its option `topic` is not used.
     pub fn builder(url: impl Into<String>) -> TopicsBuilder {
-        let (config_topic, registry) = (CONFIG_TOPIC.to_owned(), Registry::default());
-        TopicsBuilder { url: url.into(), config_topic, registry, actor: None, logger: None }
+        TopicsBuilder::new(url.into())
     }
 
     /// Reads the configuration, and follows it from then on; creates the configuration topic where it is missing. Once that
@@ -227,7 +89,7 @@ impl Topics {
         let mut model = Model::default();
         replay(&store, Query::new(), &mut model).await?;
         let model = RwLock::new(model);
-        let ready = Arc::new(Ready { store, model, follower: Mutex::default() });
+        let ready = Arc::new(Ready { store, model, follower: std::sync::Mutex::default() });
         {
             let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
             if matches!(*state, State::Closed) {
@@ -448,105 +310,5 @@ impl Topics {
             Some(Refusal::Deleted) => Err(Error::TopicDeleted { topic }),
             Some(Refusal::Conflict(actual)) => Err(Error::Conflict { stream: topic, expected, actual }),
         }
-    }
-}
-
-impl Ready {
-    fn read(&self) -> RwLockReadGuard<'_, Model> {
-        self.model.read().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn ready(&self) -> Result<Arc<Ready>> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::New => Err(Error::NotInitialized),
-            State::Ready(ready) => Ok(Arc::clone(ready)),
-            State::Closed => Err(Error::Closed),
-        }
-    }
-
-    /// Takes in an event of the configuration topic, and tells of it.
-    fn take_in(&self, ready: &Ready, event: &RecordedEvent) -> Result<()> {
-        let applied = ready.model.write().unwrap_or_else(PoisonError::into_inner).apply(event);
-        if let Some(change) = applied? {
-            let what = match change.kind {
-                TopicChangeKind::Created => "created",
-                TopicChangeKind::Updated => "updated",
-                TopicChangeKind::Deleted => "deleted",
-            };
-            let text = format!("topic {:?} is {what}: configuration version {}", change.topic, change.version);
-            self.log(tracing::Level::INFO, &text);
-        }
-        Ok(())
-    }
-
-    /// Takes in what the configuration topic holds by now.
-    async fn catch_up(&self, ready: &Ready) -> Result<()> {
-        let after = ready.read().position();
-        let mut events = std::pin::pin!(ready.store.read(Query::new().after(after)));
-        while let Some(event) = events.try_next().await? {
-            self.take_in(ready, &event)?;
-        }
-        Ok(())
-    }
-
-    /// Takes in what comes from now on, in a task, in place of one that did so before.
-    fn follow(self: &Arc<Self>, ready: &Arc<Ready>) {
-        let (topics, weak) = (Arc::downgrade(self), Arc::downgrade(ready));
-        let (store, after) = (ready.store.clone(), ready.read().position());
-        let task = async move {
-            let changes = store.subscribe(Start::After(after), Query::new()).await;
-            drop(store);
-            let Ok(mut changes) = changes else { return };
-            loop {
-                let event = changes.next().await;
-                let (Some(topics), Some(ready)) = (topics.upgrade(), weak.upgrade()) else { return };
-                match event {
-                    Ok(event) => {
-                        if let Err(error) = topics.take_in(&ready, &event) {
-                            let text = format!("the configuration is no longer followed: {}", error.report());
-                            return topics.log(tracing::Level::ERROR, &text);
-                        }
-                    }
-                    Err(Error::Closed) => return,
-                    Err(error) => {
-                        let text = format!("the configuration can't be followed for now: {}", error.report());
-                        topics.log(tracing::Level::WARN, &text);
-                        drop((topics, ready));
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                }
-            }
-        };
-        let mut follower = ready.follower.lock().unwrap_or_else(PoisonError::into_inner);
-        follower.abort_all();
-        follower.spawn(task);
-    }
-
-    fn log(&self, level: tracing::Level, text: &str) {
-        match level {
-            tracing::Level::ERROR => tracing::error!(target: "annals::topics", "{text}"),
-            tracing::Level::WARN => tracing::warn!(target: "annals::topics", "{text}"),
-            _ => tracing::info!(target: "annals::topics", "{text}"),
-        }
-        if let Some(logger) = &self.logger {
-            logger(level, text);
-        }
-    }
-}
-
-/// Adds the configuration's events that answer a query to a model.
-async fn replay(store: &Store, query: Query, model: &mut Model) -> Result<()> {
-    let mut events = std::pin::pin!(store.read(query));
-    while let Some(event) = events.try_next().await? {
-        model.apply(&event)?;
-    }
-    Ok(())
-}
-
-impl std::fmt::Debug for Inner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Topics").field("config", &self.config).finish_non_exhaustive()
     }
 }

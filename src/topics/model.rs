@@ -7,12 +7,26 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
 use super::events::{Event, Topic};
-use super::{ConfiguredTopic, TopicChange, TopicChangeKind};
+use super::{TopicChange, TopicChangeKind, TopicConfig};
 use crate::aggregate::{Aggregate, TypedEvent};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
-use crate::position::Position;
+use crate::position::{Position, Version};
 use crate::store::Store;
+
+/// A topic and its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfiguredTopic {
+    /// The configuration.
+    pub config: TopicConfig,
+    /// Its version: the next change expects it.
+    pub version: Version,
+    /// When the topic was created.
+    pub created_at: DateTime<Utc>,
+    /// When its configuration last changed.
+    pub updated_at: DateTime<Utc>,
+}
 
 /// Every topic that was ever configured, up to a position of the configuration topic.
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use super::adapter::{self, Place};
-use super::{Inner, TopicConfig, Topics};
+use super::state::Inner;
+use super::{TopicConfig, Topics};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::position::Position;
