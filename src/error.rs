@@ -129,6 +129,18 @@ pub enum Error {
         /// How many events it has where it is.
         events: u64,
     },
+    /// The topic is being moved to another database, and takes no events for a moment. Nothing was stored.
+    #[error("the topic is being moved, and takes no events until {until} at the latest: try again then")]
+    Held {
+        /// Until when, unless it is moved by then.
+        until: chrono::DateTime<chrono::Utc>,
+    },
+    /// The topic was moved to another database. Nothing was stored; what it holds here are the events from before.
+    #[error("the topic was moved to {to}: connect there")]
+    Moved {
+        /// Where it is now, without its password.
+        to: String,
+    },
     /// The configuration of topics was not read yet.
     #[error("the topics are not initialized: call initialize first")]
     NotInitialized,
@@ -392,6 +404,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Overloaded { .. }
+            | Self::Held { .. }
             | Self::Behind { .. }
             | Self::Backend { class: ErrorClass::Retry | ErrorClass::Reconnect, .. } => true,
             // What the database answered to a projection is the database's answer still.

@@ -82,7 +82,7 @@ pub use append::{Append, Appended, Condition, ConditionItem};
 pub use command::{Command, RecordedCommand};
 pub use config::Config;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-pub use copy::{Copied, Difference, TopicCopy, Verified};
+pub use copy::{Copied, Cutover, Difference, TopicCopy, Verified};
 pub use error::{Error, ErrorClass, Result};
 pub use event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]

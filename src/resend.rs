@@ -23,6 +23,9 @@ const ROLLED_BACK: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The pause before something is written again to a lane that takes no events for a moment.
+pub(crate) const HELD_PAUSE: Duration = Duration::from_millis(10);
+
 /// Requests that are sent together.
 struct Part<'a> {
     requests: &'a [Arc<Request>],
@@ -72,6 +75,12 @@ async fn send(work: &LaneWork, part: &mut Part<'_>, begin: Instant) -> Result<Ve
     let mut outcome = backend.commit(*lane, &sent).await;
     let (mut rolled_back, mut pause) = (0, Duration::ZERO);
     while let Err(error) = &outcome {
+        if matches!(error, Error::Held { .. }) && begin.elapsed() < *patience {
+            // It takes as long as the last events take to their new place.
+            tokio::time::sleep(HELD_PAUSE).await;
+            outcome = backend.commit(*lane, &sent).await;
+            continue;
+        }
         let Error::Backend { class, .. } = error else { break };
         if *class == ErrorClass::Ambiguous && !part.in_doubt {
             part.in_doubt = true;
@@ -132,6 +141,8 @@ fn copy(error: &Error) -> Error {
         Error::Deadline { operation, milliseconds } => Error::Deadline { operation, milliseconds: *milliseconds },
         Error::Schema { reason } => Error::Schema { reason: reason.clone() },
         Error::Closed => Error::Closed,
+        Error::Held { until } => Error::Held { until: *until },
+        Error::Moved { to } => Error::Moved { to: to.clone() },
         other => Error::backend("annals", "append", ErrorClass::Fatal, other.to_string()),
     }
 }

@@ -5,7 +5,7 @@ mod incarnation;
 mod paging;
 pub(crate) mod reading;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) progress: watch::Sender<()>,
     timeout: Duration,
     max_event_bytes: usize,
+    /// Where the topic was moved to, once whoever configures that has said so.
+    moved: OnceLock<String>,
 }
 
 impl Store {
@@ -115,6 +117,7 @@ impl Store {
             writers,
             timeout: config.statement_timeout(),
             max_event_bytes: config.max_event_bytes(),
+            moved: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -314,11 +317,24 @@ impl Store {
         }
     }
 
+    /// Returns how long a verb may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.inner.timeout
+    }
+
+    /// Has every verb fail from now on, as the topic is elsewhere.
+    pub(crate) fn leave(&self, to: String) {
+        let _ = self.inner.moved.set(to);
+    }
+
     pub(crate) async fn deadline<T>(
         &self,
         operation: &'static str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        if let Some(to) = self.inner.moved.get() {
+            return Err(Error::Moved { to: to.clone() });
+        }
         let limit = self.inner.timeout;
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
             let milliseconds = limit.as_millis().try_into().unwrap_or(u64::MAX);

@@ -286,6 +286,9 @@ impl LaneWork {
         let start = Instant::now();
         let answer = self.backend.commit_briefly(self.lane, request)?;
         let outcome = answer.flatten();
+        if matches!(outcome, Err(Error::Held { .. })) {
+            return None;
+        }
         self.answered(std::slice::from_ref(request), std::slice::from_ref(&outcome), start.elapsed());
         Some(outcome)
     }

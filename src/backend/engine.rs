@@ -16,8 +16,9 @@ use crate::event::RecordedEvent;
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
+use crate::resend::HELD_PAUSE;
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
-use crate::sql::rows::MatchRow;
+use crate::sql::rows::{HeadRow, MatchRow};
 use crate::sql::{Dialect, FromRow, Row, Statement, Value, statements};
 use crate::stream::StreamInfo;
 
@@ -248,6 +249,11 @@ impl<E: Engine> Backend for SqlBackend<E> {
             let statement = statements::set_metadata(E::DIALECT, lane, aggregate_id, current, metadata);
             if self.0.write(lane, vec![statement]).await? == [1] {
                 return Ok(current + 1);
+            }
+            let head: Option<HeadRow> = self.fetch_one(statements::head_and_clock(E::DIALECT, lane)).await?;
+            match head.map_or(Ok(()), |head| head.check_hold()) {
+                Err(Error::Held { .. }) => tokio::time::sleep(HELD_PAUSE).await,
+                other => other?,
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use futures::future::try_join_all;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -9,7 +11,7 @@ use super::context::{advised, check_file};
 use super::output::counted;
 use super::{Context, Exit, Failure, progress};
 use crate::config::Config;
-use crate::copy::{TopicCopy, Verified};
+use crate::copy::{Cutover, TopicCopy, Verified};
 use crate::hash::hex;
 use crate::store::Store;
 use crate::topics::adapter;
@@ -18,17 +20,34 @@ use crate::topics::adapter;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Positions, versions, ids, times, payloads byte for byte, streams, commands, snapshots and subscriptions \
-    are as they were. It can be stopped or killed at any moment: the same command goes on. Stop the writers of the original \
-    for a copy that is complete."
+    are as they were. It can be stopped or killed at any moment: the same command goes on. With --cutover the original takes \
+    nothing from then on, and writers wait for a moment only; `annals topic move` does that for a configured topic."
 )]
+#[allow(clippy::struct_excessive_bools)] // Each is a flag.
 pub(crate) struct Args {
     /// The URL of the original; all of its topics, unless it or --topic names one
     from: String,
     /// The URL of the database that is to have the copy
     to: String,
+    /// Go on copying what is written to the original, until Ctrl-C.
+    #[arg(long)]
+    follow: bool,
+    /// Make the copy the topic: writers of the original wait while the last events are copied, and are told then that it was moved.
+    #[arg(long, conflicts_with = "follow")]
+    cutover: bool,
+    /// Let the original take events again after a cutover that is not wanted any more, and copy nothing.
+    #[arg(long, conflicts_with_all = ["follow", "cutover", "verify"])]
+    reopen: bool,
     /// Compare every event and its hash on both sides afterwards, and fail at the first difference.
     #[arg(long)]
     verify: bool,
+}
+
+impl Args {
+    /// Returns whether it goes on until it is interrupted.
+    pub(crate) const fn follows(&self) -> bool {
+        self.follow
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
@@ -56,36 +75,83 @@ async fn copy_all(
         Some(name) => vec![name.to_owned()],
         None => original.backend().topics().await?.into_iter().map(|topic| topic.name).collect(),
     };
+    let mut copies = Vec::new();
     for name in names {
         let config = from.clone().with_topic(&name)?;
         let source = Store::shared(std::sync::Arc::clone(original.backend()), &config).await?;
         let copy = TopicCopy::begin(source, to.clone()).await.map_err(|error| advised(to, error))?;
-        let done = copy_topic(args, context, &name, &copy).await;
-        copy.to().close().await;
-        done?;
+        copies.push((name, copy));
     }
-    Ok(())
+    let stopped = context.stopped().shared();
+    let works = copies.iter().map(|(name, copy)| copy_topic(args, context, name, copy, stopped.clone()));
+    // Those that go on until they are told do so together; the others one after the other.
+    let done = if args.follow {
+        try_join_all(works).await.map(drop)
+    } else {
+        stream::iter(works).map(Ok).try_for_each(|work| work).await
+    };
+    for (_, copy) in &copies {
+        copy.to().close().await;
+    }
+    done
 }
 
-async fn copy_topic(args: &Args, context: &Context, name: &str, copy: &TopicCopy) -> Result<(), Failure> {
+async fn copy_topic(
+    args: &Args,
+    context: &Context,
+    name: &str,
+    copy: &TopicCopy,
+    stopped: impl Future<Output = ()> + Send,
+) -> Result<(), Failure> {
+    if args.reopen {
+        copy.reopen().await?;
+        return context.output().line(format_args!("{name}: the original takes events again"));
+    }
     let (total, there) = copy.progress().await?;
     let bar = progress::copied(total);
     bar.set_message(name.to_owned());
     let start = Instant::now();
-    let copied = copy.run(|events| bar.set_position(there + events)).await?;
+    let progress = |events| {
+        bar.set_length(total.max(there + events));
+        bar.set_position(there + events);
+    };
+    let (copied, cutover) = if args.cutover {
+        let cutover = copy.cutover(progress).await?;
+        (cutover.copied, Some(cutover))
+    } else if args.follow {
+        (copy.follow(stopped, progress).await?, None)
+    } else {
+        (copy.run(progress).await?, None)
+    };
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     if context.json {
         let (events, rows) = (copied.events, copied.rows);
-        context.output().json(&json!({"topic": name, "events": events, "rows": rows, "seconds": seconds}))?;
+        let pause = cutover.map(|cutover| cutover.pause.as_secs_f64());
+        context.output().json(&json!({
+            "topic": name, "events": events, "rows": rows, "seconds": seconds, "pause_seconds": pause,
+        }))?;
     } else {
         let (events, rows) = (counted(copied.events, "event"), counted(copied.rows, "other row"));
         context.output().line(format_args!("{name}: copied {events} and {rows}, {seconds:.2} s"))?;
+        if let Some(cutover) = cutover {
+            context.output().line(format_args!("{name}: {}", switched(&cutover)))?;
+        }
     }
     context.output().flush()?;
-    if !args.verify {
-        return Ok(());
-    }
+    if args.verify { verify(context, name, copy).await } else { Ok(()) }
+}
+
+/// Says how a cutover went.
+pub(super) fn switched(cutover: &Cutover) -> String {
+    let events = counted(cutover.last_events, "event");
+    format!(
+        "the copy is the topic now; writers waited {:.3} s, while {events} were copied",
+        cutover.pause.as_secs_f64()
+    )
+}
+
+async fn verify(context: &Context, name: &str, copy: &TopicCopy) -> Result<(), Failure> {
     let bar: ProgressBar = progress::copied(copy.progress().await?.0);
     bar.set_message(format!("{name}, verifying"));
     let start = Instant::now();

@@ -278,6 +278,8 @@ impl Verb {
         match self {
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
             Self::Relay(_) | Self::Replay(_) => true,
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            Self::Copy(args) => args.follows(),
             _ => false,
         }
     }

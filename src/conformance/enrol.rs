@@ -391,6 +391,20 @@ macro_rules! conformance_suite {
                 the_configuration_is_known_as_of_a_time
                 a_difference_names_topic_and_field
             }
+            moving {
+                a_copy_follows_what_is_written
+                writers_wait_while_a_topic_is_moved
+                a_topic_that_was_moved_takes_nothing_at_its_old_place
+                a_move_that_was_given_up_lets_writers_go_on
+                a_topic_with_its_log_is_moved_there_and_back
+                eight_writers_go_along_and_lose_nothing
+                all_instances_go_along
+                who_holds_the_old_store_is_told
+                a_change_beside_a_move_lets_the_topic_be
+                a_topic_is_not_moved_onto_another_log
+                a_command_from_before_a_move_is_known_after_it
+                the_prompt_heeds_a_move
+            }
             races {
                 one_of_2_racers_for_a_version_wins
                 one_of_16_racers_for_a_version_wins

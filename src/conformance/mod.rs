@@ -48,6 +48,8 @@ mod lives;
 mod many;
 mod members;
 mod metadata;
+#[cfg(feature = "sqlite")]
+mod moving;
 mod names;
 mod order;
 mod overview;
@@ -105,6 +107,8 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("routing", routing::CASES),
     #[cfg(feature = "sqlite")]
     ("configuration", configuration::CASES),
+    #[cfg(feature = "sqlite")]
+    ("moving", moving::CASES),
     ("races", races::CASES),
     ("contention", contention::CASES),
     ("boundary", boundary::CASES),

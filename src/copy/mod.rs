@@ -1,5 +1,6 @@
 //! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
 
+mod cutover;
 mod rows;
 mod verify;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
+pub use cutover::Cutover;
 pub use verify::{Difference, Verified};
 
 use crate::backend::{Backend, Topic};
@@ -54,6 +56,8 @@ const AHEAD: usize = 2;
 pub struct TopicCopy {
     from: Store,
     to: Store,
+    /// Where the copy is, without its password.
+    place: String,
 }
 
 /// What one run has copied.
@@ -79,7 +83,9 @@ impl TopicCopy {
         let backend = crate::backend::registry::open(&config).await?;
         let begun = async {
             crate::migrate::ensure(&*backend, &config).await?;
-            Self::onto(from, Arc::clone(&backend), &config).await
+            prepare(&from, &backend, &config).await?;
+            let to = Store::with_backend(Arc::clone(&backend), &config).await?;
+            Ok(Self { from, to, place: config.to_string() })
         };
         match begun.await {
             Ok(copy) => Ok(copy),
@@ -90,30 +96,11 @@ impl TopicCopy {
         }
     }
 
-    async fn onto(from: Store, backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
-        from.dialect()?;
-        let original = current(&from).await?;
-        let lanes = u16::try_from(original.lanes.len()).unwrap_or(u16::MAX);
-        let there = backend.create_topic(&original.name, lanes).await?;
-        if there.incarnation != original.incarnation {
-            for lane in &there.lanes {
-                if backend.head(*lane).await? > Position::ZERO {
-                    let reason = format!(
-                        "topic {:?} holds another log there: copy into a database without it, or reincarnate neither of two \
-                         that are the same",
-                        there.name
-                    );
-                    return Err(Error::invalid("target", reason));
-                }
-            }
-            // A topic that was made and not yet filled becomes the copy.
-            let made = Store::shared(Arc::clone(&backend), config).await?;
-            let mut transaction = made.begin().await?;
-            let identity = statements::reincarnate(made.dialect()?, &original.name, original.incarnation);
-            transaction.write(identity).await?;
-            transaction.commit().await?;
-        }
-        Ok(Self { from, to: Store::with_backend(backend, config).await? })
+    /// As [`TopicCopy::begin`], with a backend that others use, too.
+    pub(crate) async fn between(from: Store, backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
+        prepare(&from, &backend, config).await?;
+        let to = Store::shared(backend, config).await?;
+        Ok(Self { from, to, place: config.to_string() })
     }
 
     /// Returns the original.
@@ -211,6 +198,34 @@ impl TopicCopy {
             _ => Err(Error::LogDiverged { lane: to.get(), position: end }),
         }
     }
+}
+
+/// Makes a topic the copy of another one: creates it where it is missing, and gives it the original's identity where it is
+/// empty.
+async fn prepare(from: &Store, backend: &Arc<dyn Backend>, config: &Config) -> Result<()> {
+    from.dialect()?;
+    let original = current(from).await?;
+    let lanes = u16::try_from(original.lanes.len()).unwrap_or(u16::MAX);
+    let there = backend.create_topic(&original.name, lanes).await?;
+    if there.incarnation != original.incarnation {
+        for lane in &there.lanes {
+            if backend.head(*lane).await? > Position::ZERO {
+                let reason = format!(
+                    "topic {:?} holds another log there: copy into a database without it, or reincarnate neither of two \
+                     that are the same",
+                    there.name
+                );
+                return Err(Error::invalid("target", reason));
+            }
+        }
+        // A topic that was made and not yet filled becomes the copy.
+        let made = Store::shared(Arc::clone(backend), config).await?;
+        let mut transaction = made.begin().await?;
+        let identity = statements::reincarnate(made.dialect()?, &original.name, original.incarnation);
+        transaction.write(identity).await?;
+        transaction.commit().await?;
+    }
+    Ok(())
 }
 
 /// Reads the events of a lane after a position, up to its head, a few pages ahead of who takes them.

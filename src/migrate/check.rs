@@ -26,7 +26,7 @@ pub(crate) async fn ensure(backend: &dyn Backend, config: &Config) -> Result<()>
         return Ok(());
     }
     let what = if applied.iter().any(|row| Owner::of(row.version) == Owner::Store) {
-        format!("the event store in {config} is of an older release: {} is missing", names(&pending, first.script))
+        format!("the event store in {config} is of an older release, and lacks {}", names(&pending, first.script))
     } else {
         format!("there is no event store in {config} yet")
     };

@@ -13,8 +13,9 @@ pub use render::quoted;
 pub(crate) use render::{literal, qualified};
 
 use crate::sql::Dialect;
-use model::{GROUP_TABLES, MIGRATIONS, TABLES};
+use model::{GROUP_TABLES, HOLD_TABLES, MIGRATIONS, TABLES};
 use render::{IfExists, create_table, drop_table};
+use routines::HoldsAre;
 use shape::Table;
 
 /// The first version that is not left to the application that embeds the store.
@@ -69,6 +70,17 @@ pub fn migrations(dialect: Dialect, schema: &str) -> Vec<Migration> {
             name: "create_consumer_groups",
             up: header(dialect) + &create_tables(dialect, schema, GROUP_TABLES),
             down: header(dialect) + &drop_tables(dialect, schema, GROUP_TABLES),
+            transactional: true,
+        },
+        Migration {
+            version: FIRST_VERSION + 3,
+            name: "create_holds",
+            up: header(dialect)
+                + &create_tables(dialect, schema, HOLD_TABLES)
+                + &routines::replace(dialect, schema, HoldsAre::Heeded),
+            down: header(dialect)
+                + &routines::replace(dialect, schema, HoldsAre::Unknown)
+                + &drop_tables(dialect, schema, HOLD_TABLES),
             transactional: true,
         },
     ]

@@ -4,8 +4,10 @@
 //! tables over machines spreads them all by it.
 
 mod groups;
+mod holds;
 
 pub use groups::GROUP_TABLES;
+pub use holds::HOLD_TABLES;
 
 use super::shape::Order::{Ascending as Asc, Descending as Desc};
 use super::shape::{Column, ForeignKey, Index, Json, Kind, Table, UniqueKey};
@@ -16,7 +18,7 @@ pub const TABLES: &[Table] = &[LANES, STREAMS, EVENTS, EVENT_TAGS, COMMANDS, SNA
 
 /// Returns every table of the event store.
 pub fn all_tables() -> impl Iterator<Item = &'static Table> {
-    TABLES.iter().chain(GROUP_TABLES)
+    TABLES.iter().chain(GROUP_TABLES).chain(HOLD_TABLES)
 }
 
 /// The words for who caused an event.

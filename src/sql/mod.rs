@@ -8,6 +8,8 @@ mod dialect;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod groups;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod holds;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod json;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod query;

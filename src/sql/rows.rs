@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{Payload, RecordedEvent};
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::Row;
+use crate::sql::{Row, holds};
 
 /// A driver's row, read by column number.
 pub(crate) trait RowRead {
@@ -236,14 +236,25 @@ impl FromRow for LaneRow {
 }
 
 /// What the lane's lock protects: the head, the time of the last event, the database's clock.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct HeadRow {
     pub head: Position,
     pub last_time: Option<DateTime<Utc>>,
     pub clock: DateTime<Utc>,
+    /// Until when the lane takes no events, and why.
+    hold: Option<(DateTime<Utc>, String)>,
 }
 
 impl HeadRow {
+    /// Checks that the lane takes events.
+    pub(crate) fn check_hold(&self) -> Result<()> {
+        match &self.hold {
+            Some((until, to)) if *until == holds::FOR_EVER => Err(Error::Moved { to: to.clone() }),
+            Some((until, _)) if *until > self.clock => Err(Error::Held { until: *until }),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the time for new events: the clock's, but never before the last event's.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.last_time.map_or(self.clock, |last| last.max(self.clock))
@@ -256,6 +267,7 @@ impl FromRow for HeadRow {
             head: Position::new(row.i64(0)?.unwrap_or_default()),
             last_time: row.time(1)?,
             clock: required(row.time(2)?)?,
+            hold: row.time(3)?.zip(row.text(4)?),
         })
     }
 }

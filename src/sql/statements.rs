@@ -46,13 +46,14 @@ pub(crate) fn head(dialect: Dialect, lane: LaneId) -> Statement {
     )
 }
 
-/// What the lane's lock protects: head, time of the last event, clock.
+/// What the lane's lock protects: head, time of the last event, clock; until when the lane takes no events, and why.
 pub(crate) fn head_and_clock(dialect: Dialect, lane: LaneId) -> Statement {
     let mut sql = Sql::new(dialect, "read the head");
     sql.add("SELECT COALESCE(e.position, l.floor), e.event_timestamp, ", []);
     sql.push(dialect.now()).add(
-        " FROM {s}lanes l LEFT JOIN {s}events e ON e.lane_id = l.lane_id AND e.position = \
-         (SELECT MAX(x.position) FROM {s}events x WHERE x.lane_id = ?) WHERE l.lane_id = ?",
+        ", h.until, h.reason FROM {s}lanes l LEFT JOIN {s}events e ON e.lane_id = l.lane_id AND e.position = \
+         (SELECT MAX(x.position) FROM {s}events x WHERE x.lane_id = ?) \
+         LEFT JOIN {s}holds h ON h.lane_id = l.lane_id AND h.kind = 'append' AND h.name = 'move' WHERE l.lane_id = ?",
         [lane.get().into(), lane.get().into()],
     );
     sql.done()
@@ -138,6 +139,8 @@ pub(crate) fn set_metadata(
         " WHERE lane_id = ? AND aggregate_id = ? AND metadata_version = ?",
         [lane.get().into(), aggregate_id.into(), current.into()],
     );
+    sql.add(" AND NOT EXISTS (SELECT 1 FROM {s}holds WHERE lane_id = ? AND kind = 'append'", [lane.get().into()]);
+    sql.push(" AND until > ").push(dialect.now()).push(")");
     sql.done()
 }
 

@@ -8,6 +8,9 @@ mod history;
 mod model;
 mod place;
 mod registry;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod relocate;
+mod route;
 mod state;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,6 +30,7 @@ use crate::position::Version;
 use crate::read::Query;
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
+use adapter::Place;
 use events::{Command, Refusal, Topic};
 use model::Model;
 use state::{Inner, Ready, State, replay};
@@ -148,6 +152,7 @@ impl Topics {
     ///
     /// The connection can be changed only to a place that holds the same log, such as one that `annals copy` has made, or
     /// as long as the log is empty; nothing is left behind in silence. Writers of the old place are to be stopped before.
+    /// [`Topics::relocate`] takes the log along, and writers with it.
     ///
     /// # Errors
     /// [`Error::Conflict`] where somebody else changed it since, [`Error::EventsLeftBehind`], [`Error::UnknownTopic`],
@@ -155,17 +160,7 @@ impl Topics {
     /// those of [`Store::connect`] about the new place.
     pub async fn update(&self, config: TopicConfig, expected: Version) -> Result<ConfiguredTopic> {
         let ready = self.inner.ready()?;
-        self.inner.catch_up(&ready).await?;
-        let current = self.get(&config.name)?;
-        if current.version != expected {
-            let (expected, actual) = (Expected::Exact(expected), current.version);
-            return Err(Error::Conflict { stream: config.name, expected, actual });
-        }
-        if current.config.partitions != config.partitions {
-            let reason = format!("the topic has {}, whose number is fixed", current.config.partitions);
-            return Err(Error::invalid("partitions", reason));
-        }
-        let place = self.inner.checked_place(&config)?;
+        let (current, place) = self.checked_change(&ready, &config, expected).await?;
         if place.home != adapter::place(&current.config)?.home {
             self.check_move(&current.config, place).await?;
         }
@@ -203,7 +198,8 @@ impl Topics {
     }
 
     /// Returns the store of a topic, with all verbs. It is opened when it is first asked for, and shared by all who ask: it is
-    /// [`Topics::close`] that closes it.
+    /// [`Topics::close`] that closes it. Once the topic is moved to another database, it answers [`Error::Moved`]: ask for the
+    /// store again.
     ///
     /// # Errors
     /// As [`Topics::get`], and those of [`Store::connect`] about the topic's database.
@@ -235,15 +231,19 @@ impl Topics {
         expected: impl Into<Expected>,
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Result<Appended> {
-        self.store(topic).await?.append(stream, expected, events).await
+        self.commit(topic, Append::new().to(stream.clone(), expected.into(), events)).await
     }
 
-    /// Commits a request in a topic; as [`Store::commit`].
+    /// Commits a request in a topic; as [`Store::commit`]. While the topic is moved elsewhere, it waits, and then goes there.
     ///
     /// # Errors
     /// As [`Topics::store`] and [`Store::commit`].
     pub async fn commit(&self, topic: &str, append: Append) -> Result<Appended> {
-        self.store(topic).await?.commit(append).await
+        self.routed(topic, |store| {
+            let append = append.clone();
+            async move { store.commit(append).await }
+        })
+        .await
     }
 
     /// Returns the events of a topic that answer a query; as [`Store::query`].
@@ -251,7 +251,11 @@ impl Topics {
     /// # Errors
     /// As [`Topics::store`] and [`Store::query`].
     pub async fn query(&self, topic: &str, query: Query) -> Result<Vec<RecordedEvent>> {
-        self.store(topic).await?.query(query).await
+        self.routed(topic, |store| {
+            let query = query.clone();
+            async move { store.query(query).await }
+        })
+        .await
     }
 
     /// Returns the current version of a topic's stream; as [`Store::version`].
@@ -259,7 +263,8 @@ impl Topics {
     /// # Errors
     /// As [`Topics::store`] and [`Store::version`].
     pub async fn version(&self, topic: &str, stream: impl AsRef<str>) -> Result<Version> {
-        self.store(topic).await?.version(stream).await
+        let stream = stream.as_ref();
+        self.routed(topic, |store| async move { store.version(stream).await }).await
     }
 
     /// Returns the backends that the topics share.
@@ -283,6 +288,27 @@ impl Topics {
             }
         }
         self.inner.registry.close(LIMIT / 2).await;
+    }
+
+    /// Returns a topic as it is, and where a change that expects it at a version would have it be.
+    async fn checked_change(
+        &self,
+        ready: &Ready,
+        config: &TopicConfig,
+        expected: Version,
+    ) -> Result<(ConfiguredTopic, Place)> {
+        self.inner.catch_up(ready).await?;
+        let current = self.get(&config.name)?;
+        if current.version != expected {
+            let (stream, expected, actual) = (config.name.clone(), Expected::Exact(expected), current.version);
+            return Err(Error::Conflict { stream, expected, actual });
+        }
+        if current.config.partitions != config.partitions {
+            let reason = format!("the topic has {}, whose number is fixed", current.config.partitions);
+            return Err(Error::invalid("partitions", reason));
+        }
+        let place = self.inner.checked_place(config)?;
+        Ok((current, place))
     }
 
     /// Records a change of the configuration, and takes it in.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
 use super::events::{Event, Topic};
-use super::{TopicChange, TopicChangeKind, TopicConfig};
+use super::{TopicChange, TopicChangeKind, TopicConfig, adapter};
 use crate::aggregate::{Aggregate, TypedEvent};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
@@ -47,6 +47,16 @@ pub(super) struct Entry {
 pub(super) struct Recorded<'a> {
     event: &'a RecordedEvent,
     typed: Event,
+}
+
+impl Entry {
+    /// Tells those who hold the topic's store, if its configuration changes to be in another database.
+    fn tell(&self, config: &TopicConfig) {
+        let home = |config| adapter::place(config).map(|place| place.home).ok();
+        if let Some(store) = self.store.get().filter(|_| home(&self.topic.config) != home(config)) {
+            store.leave(config.connection());
+        }
+    }
 }
 
 impl<'a> Recorded<'a> {
@@ -105,8 +115,10 @@ impl Model {
     /// Takes over the stores that are open from a model of the same topics.
     pub(super) fn keep_stores(&mut self, of: &Self) {
         for (name, entry) in &mut self.entries {
-            let open = of.entries.get(name).filter(|open| open.topic.config.is_at_the_place_of(&entry.topic.config));
-            if let Some(open) = open.filter(|_| entry.deleted_at.is_none()) {
+            let Some(open) = of.entries.get(name) else { continue };
+            if !open.topic.config.is_at_the_place_of(&entry.topic.config) {
+                open.tell(&entry.topic.config);
+            } else if entry.deleted_at.is_none() {
                 entry.store = Arc::clone(&open.store);
             }
         }
@@ -144,6 +156,7 @@ impl Model {
         match (&change.config, self.entries.get_mut(&change.topic)) {
             (Some(config), Some(entry)) => {
                 if !entry.topic.config.is_at_the_place_of(config) {
+                    entry.tell(config);
                     entry.store = Arc::default();
                 }
                 if change.kind == TopicChangeKind::Created {

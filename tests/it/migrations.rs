@@ -108,16 +108,16 @@ async fn up_and_down_and_up_again(#[values(Dialect::Sqlite, Dialect::Postgres, D
     let Some(place) = fresh(dialect) else { return };
     let migrator = place.migrator().await;
     for _ in 0..2 {
-        assert_eq!(numbers(&migrator.up(None).await.unwrap()), [8, 9, 10]);
+        assert_eq!(numbers(&migrator.up(None).await.unwrap()), [8, 9, 10, 11]);
         assert_eq!(numbers(&migrator.up(None).await.unwrap()), [0; 0]);
         Store::connect(&place.url).await.unwrap().close().await;
-        assert_eq!(numbers(&migrator.down(BEFORE_STORE, Consent::Withheld).await.unwrap()), [10, 9, 8]);
+        assert_eq!(numbers(&migrator.down(BEFORE_STORE, Consent::Withheld).await.unwrap()), [11, 10, 9, 8]);
         assert!(!place.has_table("events").await && !place.has_table("lanes").await);
     }
     assert_eq!(numbers(&migrator.up(Some(8)).await.unwrap()), [8]);
-    assert_eq!(numbers(&migrator.reset(Consent::Withheld).await.unwrap()), [8, 8, 9, 10]);
+    assert_eq!(numbers(&migrator.reset(Consent::Withheld).await.unwrap()), [8, 8, 9, 10, 11]);
     let states: Vec<State> = migrator.status().await.unwrap().iter().map(|status| status.state).collect();
-    assert_eq!(states, [State::Applied; 3]);
+    assert_eq!(states, [State::Applied; 4]);
 }
 
 #[rstest]
@@ -143,7 +143,7 @@ async fn eight_processes_at_once_apply_each_migration_once(
         made.extend(String::from_utf8(output.stdout).unwrap().lines().map(version));
     }
     made.sort_unstable();
-    assert_eq!(made, [1, 2, 8, 9, 10, 100, 101]);
+    assert_eq!(made, [1, 2, 8, 9, 10, 11, 100, 101]);
 }
 
 /// Reads the number of a step that the program printed.
@@ -163,7 +163,7 @@ async fn opening_names_the_command_for_a_missing_and_an_old_schema_and_changes_n
 
     place.migrator().await.up(Some(8)).await.unwrap();
     let message = place.connect_error().await;
-    assert!(message.contains("009_create_views_and_routines and 1 more is missing"), "{message}");
+    assert!(message.contains("lacks migration 009_create_views_and_routines and 2 more"), "{message}");
     assert!(message.contains("annals migrate up --url"), "{message}");
     assert!(!place.has_table("event_statistics").await);
 
@@ -178,8 +178,8 @@ async fn opening_names_the_command_for_a_missing_and_an_old_schema_and_changes_n
     "008_create_event_store was applied with another text"
 )]
 #[case::newer(
-    "UPDATE {s}annals_migrations SET version = 11 WHERE version = 10",
-    "at migration 011_create_consumer_groups, and this program knows none beyond 010"
+    "UPDATE {s}annals_migrations SET version = 12 WHERE version = 11",
+    "at migration 012_create_holds, and this program knows none beyond 011"
 )]
 #[case::hole("DELETE FROM {s}annals_migrations WHERE version = 8", "008_create_event_store was never applied")]
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_failing_migration_leaves_nothing_of_itself_and_all_before_it(
         .filter(|status| status.state == State::Applied)
         .map(|status| status.version)
         .collect();
-    assert_eq!(applied, [8, 9, 10]);
+    assert_eq!(applied, [8, 9, 10, 11]);
 
     place.write("100_own", &format!("CREATE TABLE {own} (a int);\n"), "");
     assert_eq!(numbers(&place.with_own().await.up(None).await.unwrap()), [100]);

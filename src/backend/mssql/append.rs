@@ -114,6 +114,7 @@ async fn load(
     let mut results = run_all(connection, "append", questions).await?;
 
     let head: HeadRow = decoded(&mut results)?.pop().ok_or(Error::Closed)?;
+    head.check_hold()?;
     let mut state = LaneState::new(lane, head.head, head.now());
     for _ in asked.streams.chunks(IDS) {
         let rows: Vec<StreamStateRow> = decoded(&mut results)?;

@@ -77,7 +77,8 @@ pub(super) fn call(lane: LaneId, request: &Request, commit: &str) -> Option<Stat
 
 /// The condition under which the request is stored.
 fn nothing_contradicts(sql: &mut Sql, rule: &StreamRule, request: &Request) {
-    sql.push("(@known IS NULL OR @known = 1)");
+    sql.push("(@known IS NULL OR @known = 1) AND NOT EXISTS (SELECT 1 FROM {s}holds WHERE lane_id = @lane ");
+    sql.push("AND kind = N'append' AND until > SYSUTCDATETIME())");
     match rule.expected {
         Expected::Any => &mut *sql,
         Expected::Exists => sql.push(" AND @version > 0"),

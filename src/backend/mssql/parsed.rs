@@ -16,7 +16,7 @@ use crate::event::Payload;
 use crate::position::{LaneId, Position, Version};
 use crate::read::{Query, StreamFilter};
 use crate::snapshot::{NewSnapshot, SnapshotQuery};
-use crate::sql::{Dialect, Statement, statements};
+use crate::sql::{Dialect, Statement, holds, statements};
 use crate::{Append, Command, Expected, Json, JsonFilter, NewEvent, Stream, encode};
 
 const MSSQL: Dialect = Dialect::Mssql;
@@ -77,6 +77,8 @@ fn writing() -> Vec<Statement> {
     all.extend(changes.into_iter().filter_map(|kind| insert::change(LANE, "s", kind, Utc::now())));
     all.extend(stored.iter().map(|request| fast::call(LANE, request, "COMMIT TRANSACTION").unwrap()));
     all.extend(insert::lanes(1, "topic", 3, Uuid::new_v4()));
+    all.extend([holds::lock(MSSQL, LANE), holds::end(MSSQL, LANE, holds::MOVE)]);
+    all.push(holds::begin(MSSQL, LANE, holds::MOVE, holds::FOR_EVER, "postgres://db/app"));
     all.push(append::writing(LANE, &all.clone(), "COMMIT TRANSACTION WITH (DELAYED_DURABILITY = ON)"));
     all
 }

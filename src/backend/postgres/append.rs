@@ -305,6 +305,7 @@ async fn load(connection: &mut PgConnection, lane: LaneId, batch: &[Arc<Request>
         let reason = format!("lane {lane} does not exist: was the topic created in another database or schema?");
         return Err(Error::backend("postgres", "append", ErrorClass::Fatal, reason));
     };
+    head.check_hold()?;
     let mut state = LaneState::new(lane, head.head, head.now());
     let asked = Asked::of(batch);
     state.streams = load_streams(connection, lane, &asked.streams).await?;

@@ -67,6 +67,7 @@ fn first_match(connection: &Connection, lane: LaneId, request: &Request) -> Resu
 fn load(connection: &Connection, lane: LaneId, batch: &[Arc<Request>]) -> Result<LaneState> {
     let head: Vec<HeadRow> = run(connection, &statements::head_and_clock(SQLITE, lane))?;
     let head = head.first().ok_or(Error::Closed)?;
+    head.check_hold()?;
     let mut state = LaneState::new(lane, head.head, head.now());
     for request in batch {
         for rule in &request.streams {

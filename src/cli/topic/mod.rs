@@ -7,6 +7,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Context, Failure, events, output::counted, parse};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+use super::{copy::switched, progress};
 use crate::limits;
 use crate::position::Version;
 use crate::topics::{TopicConfig, TopicConfigBuilder, Topics, adapter};
@@ -45,6 +47,17 @@ enum Verb {
         /// Forget these: durability, schema, retention-days, replica.
         #[arg(long, value_name = "FIELD", value_parser = ["durability", "schema", "retention-days", "replica"])]
         unset: Vec<String>,
+        /// The version that the configuration must have; that of now, without.
+        #[arg(long, value_name = "VERSION")]
+        expect: Option<i64>,
+    },
+    /// Move a topic with its log to another database, while it is used; the log stays at the old place, too.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Move {
+        /// The topic's name.
+        name: String,
+        #[command(flatten)]
+        options: Options,
         /// The version that the configuration must have; that of now, without.
         #[arg(long, value_name = "VERSION")]
         expect: Option<i64>,
@@ -156,6 +169,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             let made = topics.update(builder.build()?, expected).await?;
             print::changed(context, &made, &format!("topic {name:?} is at configuration version {}", made.version))
         }
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Move { name, options, expect } => relocate(context, &topics, &name, options, expect).await,
         Verb::Delete { name, expect } => {
             let expected = expect.map_or(topics.get(&name)?.version, Version::new);
             topics.delete(&name, expected).await?;
@@ -174,6 +189,29 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
         Verb::Health => print::health(context, &topics.health().await?),
     }
+}
+
+/// Moves a topic, with its log, to where the options say.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+async fn relocate(
+    context: &Context,
+    topics: &Topics,
+    name: &str,
+    options: Options,
+    expect: Option<i64>,
+) -> Result<(), Failure> {
+    let current = topics.get(name)?;
+    let config = options.apply(current.config.change())?.build()?;
+    let events: i64 = topics.store(name).await?.heads().await?.iter().map(|(_, head)| head.get()).sum();
+    let bar = progress::copied(events.unsigned_abs());
+    bar.set_message(name.to_owned());
+    let expected = expect.map_or(current.version, Version::new);
+    let moved = topics.relocate(config, expected, |events| bar.set_position(events)).await;
+    bar.finish_and_clear();
+    let (moved, cutover) = moved?;
+    let copied = counted(cutover.copied.events, "event");
+    let place = moved.config.connection();
+    print::changed(context, &moved, &format!("topic {name:?} is at {place}: {copied} copied; {}", switched(&cutover)))
 }
 
 /// Returns a topic as it is, or as it was at a time.

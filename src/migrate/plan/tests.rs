@@ -42,24 +42,24 @@ fn steps(catalog: &Catalog, applied: &[i32], target: Target) -> Result<Vec<i32>,
 }
 
 #[rstest]
-#[case::fresh(&[], Target::Newest, &[8, 9, 10])]
-#[case::half_way(&[8], Target::Newest, &[9, 10])]
-#[case::all_there(&[8, 9, 10], Target::Newest, &[])]
+#[case::fresh(&[], Target::Newest, &[8, 9, 10, 11])]
+#[case::half_way(&[8], Target::Newest, &[9, 10, 11])]
+#[case::all_there(&[8, 9, 10, 11], Target::Newest, &[])]
 #[case::up_to(&[], Target::UpTo(8), &[8])]
 #[case::up_to_what_is_passed(&[8, 9], Target::UpTo(8), &[])]
 #[case::down_one(&[8, 9], Target::DownTo(8), &[-9])]
 #[case::down_all(&[8, 9], Target::DownTo(7), &[-9, -8])]
 #[case::down_from_nothing(&[], Target::DownTo(0), &[])]
-#[case::the_application_s_are_not_asked_about_without_a_directory(&[3, 8, 100], Target::Newest, &[9, 10])]
+#[case::the_application_s_are_not_asked_about_without_a_directory(&[3, 8, 100], Target::Newest, &[9, 10, 11])]
 fn of_the_store_alone(#[case] applied: &[i32], #[case] target: Target, #[case] expected: &[i32]) {
     assert_eq!(steps(&store(), applied, target).unwrap(), expected);
 }
 
 #[rstest]
-#[case::by_number(&[], Target::Newest, &[1, 2, 8, 9, 10, 100, 101])]
-#[case::the_store_s_later_release_below_the_application_s(&[1, 2, 8, 9, 100, 101], Target::Newest, &[10])]
-#[case::the_store_joins_an_application(&[1, 2], Target::Newest, &[8, 9, 10, 100, 101])]
-#[case::the_application_joins_a_store(&[8, 9, 10], Target::Newest, &[1, 2, 100, 101])]
+#[case::by_number(&[], Target::Newest, &[1, 2, 8, 9, 10, 11, 100, 101])]
+#[case::the_store_s_later_release_below_the_application_s(&[1, 2, 8, 9, 100, 101], Target::Newest, &[10, 11])]
+#[case::the_store_joins_an_application(&[1, 2], Target::Newest, &[8, 9, 10, 11, 100, 101])]
+#[case::the_application_joins_a_store(&[8, 9, 10, 11], Target::Newest, &[1, 2, 100, 101])]
 #[case::up_to_one_of_its_own(&[], Target::UpTo(2), &[1, 2])]
 #[case::down_past_the_store(&[1, 2, 8, 9, 100, 101], Target::DownTo(7), &[-101, -100, -9, -8])]
 #[case::down_to_nothing(&[1, 2, 8], Target::DownTo(0), &[-8, -2, -1])]
@@ -68,8 +68,8 @@ fn with_the_application_s(#[case] applied: &[i32], #[case] target: Target, #[cas
 }
 
 #[rstest]
-#[case::newer(&store(), &[8, 9, 10, 11], Target::Newest, "011_own")]
-#[case::newer_than_this_on_the_way_down(&store(), &[8, 9, 10, 11], Target::DownTo(8), "beyond 010")]
+#[case::newer(&store(), &[8, 9, 10, 11, 12], Target::Newest, "012_own")]
+#[case::newer_than_this_on_the_way_down(&store(), &[8, 9, 10, 11, 12], Target::DownTo(8), "beyond 011")]
 #[case::hole_in_the_store_s(&store(), &[9], Target::Newest, "008_create_event_store was never applied, and 009")]
 #[case::hole_in_the_application_s(&with_own(&[1, 2, 100]), &[1, 100], Target::Newest, "002_own was never applied")]
 #[case::two_in_a_hole(
@@ -81,7 +81,7 @@ fn with_the_application_s(#[case] applied: &[i32], #[case] target: Target, #[cas
 #[case::file_is_gone(&with_own(&[100]), &[100, 101], Target::Newest, "101_own was applied, and its file is not")]
 #[case::no_directory(&store(), &[8, 9, 100], Target::DownTo(8), "100_own is the application's")]
 #[case::no_way_back(&with_own(&[102]), &[8, 9, 102], Target::DownTo(7), "102_own has no down file")]
-#[case::no_such_target(&store(), &[], Target::UpTo(11), "no migration 011; there are: 008, 009, 010")]
+#[case::no_such_target(&store(), &[], Target::UpTo(12), "no migration 012; there are: 008, 009, 010, 011")]
 fn is_refused_where(
     #[case] catalog: &Catalog,
     #[case] applied: &[i32],

@@ -23,6 +23,8 @@ fn another_parser_reads_all_but_the_batches_that_are_listed() {
     let mut unread = BTreeSet::new();
     for script in scripts.chain([bookkeeping(Dialect::Mssql, "dbo")]) {
         for batch in script.split("GO\n").map(str::trim).filter(|batch| !batch.is_empty()) {
+            // It knows no ALTER PROCEDURE, whose text is that of CREATE PROCEDURE.
+            let batch = &batch.replacen("\nALTER PROCEDURE", "\nCREATE PROCEDURE", 1);
             if let Err(error) = Parser::parse_sql(&MsSqlDialect {}, batch) {
                 let title = batch.lines().find(|line| !line.starts_with("--")).unwrap_or_default();
                 eprintln!("{title}: {error}");

@@ -1,0 +1,3 @@
+-- Written by `annals migrate generate --dialect sqlite` from src/schema: change the model there, not this file.
+
+DROP TABLE "holds";

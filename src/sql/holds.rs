@@ -1,0 +1,47 @@
+//! The statements about what is not to be done to a lane.
+
+use chrono::{DateTime, Utc};
+
+use super::{Dialect, Sql, Statement, Value};
+use crate::position::LaneId;
+
+/// What a hold keeps from a lane: its kind and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold<'a> {
+    pub kind: &'static str,
+    pub name: &'a str,
+}
+
+/// Appends, while a topic is moved and ever after.
+pub(crate) const MOVE: Hold<'static> = Hold { kind: "append", name: "move" };
+
+/// When a hold ends that never does: at the beginning of 9999-12-31.
+pub(crate) const FOR_EVER: DateTime<Utc> = match DateTime::from_timestamp_micros(253_402_214_400_000_000) {
+    Some(time) => time,
+    None => panic!("the year 9999 is a time"),
+};
+
+/// Takes the lane's lock, in an open transaction, by a change that changes nothing.
+pub(crate) fn lock(dialect: Dialect, lane: LaneId) -> Statement {
+    let mut sql = Sql::new(dialect, "lock a lane");
+    sql.add("UPDATE {s}lanes SET floor = floor WHERE lane_id = ?", [lane.get().into()]);
+    sql.done()
+}
+
+/// Sets a hold that [`end`] has removed before.
+pub(crate) fn begin(dialect: Dialect, lane: LaneId, hold: Hold<'_>, until: DateTime<Utc>, reason: &str) -> Statement {
+    let mut sql = Sql::new(dialect, "hold a lane");
+    let values: [Value; 5] =
+        [lane.get().into(), hold.kind.into(), hold.name.into(), Value::Time(Some(until)), reason.into()];
+    sql.add("INSERT INTO {s}holds (lane_id, kind, name, until, reason, created_at) VALUES (?, ?, ?, ?, ?, ", values);
+    sql.push(dialect.now()).push(")");
+    sql.done()
+}
+
+/// Removes a hold.
+pub(crate) fn end(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
+    let mut sql = Sql::new(dialect, "hold a lane");
+    let key = [lane.get().into(), hold.kind.into(), hold.name.into()];
+    sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ?", key);
+    sql.done()
+}

@@ -1,0 +1,55 @@
+//! Moving a topic from one database to another while it is used.
+
+use std::sync::Arc;
+
+use super::events::Command;
+use super::{ConfiguredTopic, TopicConfig, Topics, adapter};
+use crate::copy::{Cutover, TopicCopy};
+use crate::error::{Error, Result};
+use crate::position::Version;
+
+impl Topics {
+    /// Changes a topic's configuration as [`Topics::update`] does, and takes its log along to the new place: events, streams,
+    /// commands, snapshots, and where subscriptions stand, as [`TopicCopy`] copies them. Tells how many events it has copied.
+    ///
+    /// Writers go on meanwhile. At the end they wait, in whatever process, while the last events are copied and the change is
+    /// recorded; those who append through [`Topics`] then go on at the new place, and none of them fails. Those who hold a
+    /// [`Store`](crate::Store) are told [`Error::Moved`]. The log stays at the old place, too, and takes no events any more.
+    ///
+    /// Where it fails or is killed, nothing has changed but that there is a part of a copy, and calling it again goes on.
+    ///
+    /// # Errors
+    /// As [`Topics::update`], and as [`TopicCopy::run`].
+    pub async fn relocate(
+        &self,
+        config: TopicConfig,
+        expected: Version,
+        progress: impl FnMut(u64) + Send,
+    ) -> Result<(ConfiguredTopic, Cutover)> {
+        let ready = self.inner.ready()?;
+        let (current, place) = self.checked_change(&ready, &config, expected).await?;
+        if place.home == adapter::place(&current.config)?.home {
+            let reason = "it is where the topic is already: name another database";
+            return Err(Error::invalid("connection", reason));
+        }
+        let (name, from) = (config.name.clone(), self.store(&config.name).await?);
+        let url = place.config.clone().with_topic(&name)?;
+        let backend = self.inner.registry.reach(place).await?;
+        let copy = TopicCopy::between(from, Arc::clone(&backend), &url).await?;
+        let moved = async {
+            let cutover = copy.cutover(progress).await?;
+            let start = std::time::Instant::now();
+            match self.change(&ready, &name, Command::Update(config, expected)).await {
+                Ok(()) => Ok((self.get(&name)?, Cutover { pause: cutover.pause + start.elapsed(), ..cutover })),
+                Err(error @ (Error::Conflict { .. } | Error::TopicDeleted { .. })) => {
+                    copy.reopen().await?;
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        let moved = moved.await;
+        copy.to().close().await;
+        moved
+    }
+}
