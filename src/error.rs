@@ -141,6 +141,14 @@ pub enum Error {
         /// Where it is now, without its password.
         to: String,
     },
+    /// The topic's log must not be removed. Nothing was.
+    #[error("topic {topic:?} must not be purged: {reason}")]
+    Kept {
+        /// The topic's name.
+        topic: String,
+        /// What forbids it, and what to do.
+        reason: String,
+    },
     /// The configuration of topics was not read yet.
     #[error("the topics are not initialized: call initialize first")]
     NotInitialized,

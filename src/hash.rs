@@ -207,6 +207,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Reads a hash of 64 hexadecimal digits.
+#[cfg(feature = "cli")]
+pub(crate) fn from_hex(text: &str) -> crate::Result<[u8; 32]> {
+    let mut hash = [0; 32];
+    let digits = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    for (index, byte) in hash.iter_mut().enumerate() {
+        let pair = text.get(index * 2..index * 2 + 2).filter(|_| digits);
+        let value = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        *byte = value.ok_or_else(|| crate::Error::invalid("hash", "it is not 64 hexadecimal digits"))?;
+    }
+    Ok(hash)
+}
+
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;

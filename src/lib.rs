@@ -108,8 +108,8 @@ pub use subscription::{
     SubscriptionInfo,
 };
 pub use topics::{
-    BackendHealth, ConfiguredTopic, HealthState, Registry, TopicChange, TopicChangeKind, TopicConfig,
-    TopicConfigBuilder, TopicDifference, TopicHealth, Topics, TopicsBuilder,
+    BackendHealth, ConfiguredTopic, HealthState, Purged, Registry, TopicChange, TopicChangeKind, TopicConfig,
+    TopicConfigBuilder, TopicDifference, TopicHealth, TopicHold, Topics, TopicsBuilder,
 };
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub use transaction::Transaction;

@@ -405,6 +405,18 @@ macro_rules! conformance_suite {
                 a_command_from_before_a_move_is_known_after_it
                 the_prompt_heeds_a_move
             }
+            purging {
+                a_purged_topic_is_gone_and_its_purge_recorded
+                a_topic_that_is_not_deleted_is_not_purged
+                without_a_retention_nothing_is_purged
+                before_its_retention_ends_nothing_is_purged
+                under_a_legal_hold_nothing_is_purged
+                what_was_not_exported_is_not_purged
+                a_purge_names_the_version_that_it_has_seen
+                a_purge_leaves_other_topics_as_they_were
+                a_purge_that_was_cut_off_can_be_completed
+                a_purged_topic_can_be_created_anew
+            }
             races {
                 one_of_2_racers_for_a_version_wins
                 one_of_16_racers_for_a_version_wins

@@ -57,6 +57,8 @@ mod paging;
 mod process;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod projection;
+#[cfg(feature = "sqlite")]
+mod purging;
 mod queue;
 mod races;
 mod raw;
@@ -109,6 +111,8 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("configuration", configuration::CASES),
     #[cfg(feature = "sqlite")]
     ("moving", moving::CASES),
+    #[cfg(feature = "sqlite")]
+    ("purging", purging::CASES),
     ("races", races::CASES),
     ("contention", contention::CASES),
     ("boundary", boundary::CASES),

@@ -186,7 +186,7 @@ async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<Head
 }
 
 /// Lets a topic take events.
-async fn release(store: &Store) -> Result<()> {
+pub(crate) async fn release(store: &Store) -> Result<()> {
     let mut transaction = store.begin().await?;
     for lane in &store.topic().lanes {
         let dialect = transaction.dialect();

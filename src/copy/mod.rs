@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 pub use cutover::Cutover;
+pub(crate) use cutover::release;
+pub(crate) use verify::log_hash;
 pub use verify::{Difference, Verified};
 
 use crate::backend::{Backend, Topic};

@@ -94,6 +94,21 @@ impl TopicCopy {
     }
 }
 
+/// Returns the hash of a store's log, and how many events it has.
+pub(crate) async fn log_hash(store: &Store) -> Result<([u8; 32], u64)> {
+    let (mut topic, mut events) = (TopicHash::new(), 0);
+    for lane in &store.topic().lanes {
+        let mut pages = hashed(store.clone(), *lane);
+        let mut hash = LaneHash::new().so_far();
+        while let Some(page) = pages.recv().await.transpose()? {
+            events += page.events.len() as u64;
+            hash = page.hash;
+        }
+        topic.lane(&hash);
+    }
+    Ok((topic.finish(), events))
+}
+
 /// A page of events, and the hash of the log up to its end.
 #[derive(Debug, Default)]
 struct Page {

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Dialect, Sql, Statement, Value};
+use super::rows::required;
+use super::{Dialect, FromRow, RowRead, Sql, Statement, Value};
+use crate::error::Result;
 use crate::position::LaneId;
 
 /// What a hold keeps from a lane: its kind and name.
@@ -43,5 +45,29 @@ pub(crate) fn end(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
     let mut sql = Sql::new(dialect, "hold a lane");
     let key = [lane.get().into(), hold.kind.into(), hold.name.into()];
     sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ?", key);
+    sql.done()
+}
+
+/// A hold as people are told of it.
+#[derive(Debug)]
+pub(crate) struct HoldRow {
+    pub name: String,
+    pub reason: String,
+    pub created_at: DateTime<Utc>,
+}
+
+impl FromRow for HoldRow {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        let (name, reason) = (required(row.text(0)?)?, required(row.text(1)?)?);
+        Ok(Self { name, reason, created_at: required(row.time(2)?)? })
+    }
+}
+
+/// The holds of a kind that are in force, by name.
+pub(crate) fn of(dialect: Dialect, lane: LaneId, kind: &str) -> Statement {
+    let mut sql = Sql::new(dialect, "list holds");
+    let key = [lane.get().into(), kind.into()];
+    sql.add("SELECT name, reason, created_at FROM {s}holds WHERE lane_id = ? AND kind = ? AND until > ", key);
+    sql.push(dialect.now()).push(" ORDER BY name");
     sql.done()
 }

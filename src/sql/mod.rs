@@ -12,6 +12,8 @@ pub(crate) mod holds;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod json;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(crate) mod purge;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod query;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 pub(crate) mod rows;

@@ -13,6 +13,12 @@ pub(super) enum Event {
     TopicCreated(TopicConfig),
     TopicUpdated(TopicConfig),
     TopicDeleted,
+    /// The log of a deleted topic was removed for good, after it was exported.
+    TopicPurged {
+        events: u64,
+        /// The hash of the log, in hexadecimal.
+        hash: String,
+    },
 }
 
 impl TypedEvent for Event {}
@@ -23,6 +29,12 @@ pub(super) enum Command {
     /// Expects the version that the caller has seen.
     Update(TopicConfig, Version),
     Delete(Version),
+    /// Is for deleted topics.
+    Purge {
+        expected: Version,
+        events: u64,
+        hash: String,
+    },
 }
 
 /// Why it is refused.
@@ -57,6 +69,11 @@ impl Aggregate for Topic {
             Command::Create(_) if exists && !self.is_deleted => Err(Refusal::Exists),
             Command::Create(config) => Ok(vec![Event::TopicCreated(config.clone())]),
             _ if !exists => Err(Refusal::Unknown),
+            Command::Purge { expected, .. } if *expected != self.version => Err(Refusal::Conflict(self.version)),
+            Command::Purge { events, hash, .. } if self.is_deleted => {
+                Ok(vec![Event::TopicPurged { events: *events, hash: hash.clone() }])
+            }
+            Command::Purge { .. } => Err(Refusal::Exists),
             _ if self.is_deleted => Err(Refusal::Deleted),
             Command::Update(_, expected) | Command::Delete(expected) if *expected != self.version => {
                 Err(Refusal::Conflict(self.version))
@@ -68,6 +85,6 @@ impl Aggregate for Topic {
 
     fn evolve(&mut self, event: Event) {
         self.version = self.version.next();
-        self.is_deleted = matches!(event, Event::TopicDeleted);
+        self.is_deleted = matches!(event, Event::TopicDeleted | Event::TopicPurged { .. });
     }
 }

@@ -46,6 +46,8 @@ pub enum TopicChangeKind {
     Updated,
     /// It was deleted: it is hidden, and its log is kept.
     Deleted,
+    /// After it was deleted, its log was removed for good.
+    Purged,
 }
 
 /// What differs in a topic's configuration between two times.

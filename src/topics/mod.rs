@@ -7,6 +7,8 @@ mod events;
 mod history;
 mod model;
 mod place;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod purge;
 mod registry;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod relocate;
@@ -20,6 +22,8 @@ pub use builder::TopicsBuilder;
 pub use config::{TopicConfig, TopicConfigBuilder};
 pub use history::{TopicChange, TopicChangeKind, TopicDifference, TopicHealth};
 pub use model::ConfiguredTopic;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub use purge::{Purged, TopicHold};
 pub use registry::{BackendHealth, HealthState, Registry};
 
 use crate::aggregate::ExecuteError;
@@ -315,7 +319,9 @@ impl Topics {
     async fn change(&self, ready: &Ready, name: &str, command: Command) -> Result<()> {
         let expected = match &command {
             Command::Create(_) => Expected::NoStream,
-            Command::Update(_, version) | Command::Delete(version) => Expected::Exact(*version),
+            Command::Update(_, version) | Command::Delete(version) | Command::Purge { expected: version, .. } => {
+                Expected::Exact(*version)
+            }
         };
         let mut execute = ready.store.execute::<Topic>(name, command);
         if let Some(actor) = &self.inner.actor {

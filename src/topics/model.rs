@@ -84,6 +84,7 @@ impl<'a> Recorded<'a> {
             Event::TopicCreated(config) => (TopicChangeKind::Created, Some(config)),
             Event::TopicUpdated(config) => (TopicChangeKind::Updated, Some(config)),
             Event::TopicDeleted => (TopicChangeKind::Deleted, None),
+            Event::TopicPurged { .. } => (TopicChangeKind::Purged, None),
         };
         TopicChange {
             topic: self.event.aggregate_id.clone(),
@@ -131,6 +132,11 @@ impl Model {
             Some(_) => Err(Error::TopicDeleted { topic: name.to_owned() }),
             None => Err(self.unknown(name)),
         }
+    }
+
+    /// Returns the configuration of a topic, or the last one of a deleted topic.
+    pub(super) fn config(&self, name: &str) -> Result<TopicConfig> {
+        self.entries.get(name).map(|entry| entry.topic.config.clone()).ok_or_else(|| self.unknown(name))
     }
 
     pub(super) fn unknown(&self, name: &str) -> Error {

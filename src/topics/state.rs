@@ -72,6 +72,7 @@ impl Inner {
                 TopicChangeKind::Created => "created",
                 TopicChangeKind::Updated => "updated",
                 TopicChangeKind::Deleted => "deleted",
+                TopicChangeKind::Purged => "purged",
             };
             let text = format!("topic {:?} is {what}: configuration version {}", change.topic, change.version);
             self.log(tracing::Level::INFO, &text);

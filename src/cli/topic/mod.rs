@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{Context, Failure, events, output::counted, parse};
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 use super::{copy::switched, progress};
+use crate::hash;
 use crate::limits;
 use crate::position::Version;
 use crate::topics::{TopicConfig, TopicConfigBuilder, Topics, adapter};
@@ -69,6 +70,43 @@ enum Verb {
         /// The version that the configuration must have; that of now, without.
         #[arg(long, value_name = "VERSION")]
         expect: Option<i64>,
+    },
+    /// Remove the log of a deleted topic for good, once its retention is over; there is no way back but its export.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Purge {
+        /// The topic's name.
+        name: String,
+        /// The hash of the log, as the manifest of the export shows it.
+        #[arg(long, value_name = "HASH")]
+        log_hash: String,
+        /// The version that the configuration must have, as history shows it.
+        #[arg(long, value_name = "VERSION")]
+        expect: i64,
+    },
+    /// Forbid purging a topic.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Hold {
+        /// The topic's name.
+        topic: String,
+        /// The hold's name, by which it is released.
+        hold: String,
+        /// Why the topic has to be kept.
+        #[arg(long)]
+        reason: String,
+    },
+    /// End a hold.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Release {
+        /// The topic's name.
+        topic: String,
+        /// The hold's name.
+        hold: String,
+    },
+    /// List what forbids purging a topic.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    Holds {
+        /// The topic's name.
+        topic: String,
     },
     /// Show a topic's configuration, now or as it was.
     Get {
@@ -174,12 +212,27 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Verb::Delete { name, expect } => {
             let expected = expect.map_or(topics.get(&name)?.version, Version::new);
             topics.delete(&name, expected).await?;
-            let text = format!("topic {name:?} is deleted; its log is kept");
-            let mut out = context.output();
-            let printed = if context.json { out.json(&json!({"deleted": name})) } else { out.line(&text) };
-            drop(out);
-            context.done(printed, &text)
+            told(context, &json!({"deleted": name}), &format!("topic {name:?} is deleted; its log is kept"))
         }
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Purge { name, log_hash, expect } => {
+            let purged = topics.purge(&name, Version::new(expect), &hash::from_hex(&log_hash)?).await?;
+            let text = format!("topic {name:?} is purged: {} removed", counted(purged.events, "event"));
+            told(context, &json!({"purged": name, "events": purged.events, "hash": hash::hex(&purged.hash)}), &text)
+        }
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Hold { topic, hold, reason } => {
+            topics.hold(&topic, &hold, &reason).await?;
+            told(context, &json!({"topic": topic, "hold": hold}), &format!("hold {hold:?} keeps topic {topic:?}"))
+        }
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Release { topic, hold } => {
+            topics.release(&topic, &hold).await?;
+            let text = format!("hold {hold:?} no longer keeps topic {topic:?}");
+            told(context, &json!({"topic": topic, "released": hold}), &text)
+        }
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        Verb::Holds { topic } => print::holds(context, &topics.holds(&topic).await?),
         Verb::Get { name, as_of } => get(context, &topics, &name, as_of).await,
         Verb::History { name } => print::history(context, &topics.history(&name).await?),
         Verb::Diff { from, to, name } => {
@@ -189,6 +242,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
         Verb::Health => print::health(context, &topics.health().await?),
     }
+}
+
+/// Prints what was done.
+fn told(context: &Context, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
+    let mut out = context.output();
+    let printed = if context.json { out.json(json) } else { out.line(text) };
+    drop(out);
+    context.done(printed, text)
 }
 
 /// Moves a topic, with its log, to where the options say.

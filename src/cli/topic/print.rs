@@ -121,6 +121,21 @@ pub(super) fn history(context: &Context, changes: &[TopicChange]) -> Result<(), 
     table.finish(&mut out)
 }
 
+/// Prints what forbids purging a topic.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+pub(super) fn holds(context: &Context, holds: &[crate::topics::TopicHold]) -> Result<(), Failure> {
+    let mut table = Table::new([Column::text("hold"), Column::text("since"), Column::text("reason")]);
+    let mut out = context.output();
+    for hold in holds {
+        if context.json {
+            out.json(&json!({"hold": hold.name, "since": hold.created_at, "reason": hold.reason}))?;
+        } else {
+            table.row([hold.name.clone(), events::time(hold.created_at), hold.reason.clone()], &mut out)?;
+        }
+    }
+    table.finish(&mut out)
+}
+
 /// Prints differences, a line each.
 pub(super) fn diff(context: &Context, differences: Vec<TopicDifference>) -> Result<(), Failure> {
     let mut table =

@@ -1,0 +1,214 @@
+//! Removing a topic's log for good, and what forbids it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::events::Command;
+use super::state::Inner;
+use super::{TopicConfig, Topics};
+use crate::copy;
+use crate::error::{Error, Result};
+use crate::hash::hex;
+use crate::name;
+use crate::position::Version;
+use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow};
+use crate::sql::rows::HeadRow;
+use crate::sql::{purge, statements};
+use crate::store::Store;
+
+/// For how long a topic that is being purged takes no events.
+const LEASE: TimeDelta = TimeDelta::minutes(10);
+
+/// What forbids purging a topic: a legal hold, until somebody releases it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicHold {
+    /// Which hold it is.
+    pub name: String,
+    /// Why it is there.
+    pub reason: String,
+    /// Since when.
+    pub created_at: DateTime<Utc>,
+}
+
+/// What a purge has removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Purged {
+    /// How many events.
+    pub events: u64,
+    /// The hash of the log, see [`TopicHash`](crate::hash::TopicHash).
+    pub hash: [u8; 32],
+}
+
+impl Topics {
+    /// Removes the log of a deleted topic for good, with all that belongs to it: events, streams, commands, snapshots,
+    /// subscriptions. There is no way back but the export: `exported` is the hash of the log that its manifest shows, and the
+    /// log has to have it still. The purge is recorded in the configuration, with that hash and the number of events.
+    ///
+    /// Where it is cut off after that, calling it again completes it.
+    ///
+    /// # Errors
+    /// [`Error::Kept`] where the topic is not deleted, has no retention or was written to within its days, or has a legal
+    /// hold, and where the log is not the one that was exported; [`Error::Conflict`] where the configuration is at another
+    /// version, [`Error::UnknownTopic`], and what the backends answer. Nothing is removed then.
+    pub async fn purge(&self, name: &str, expected: Version, exported: &[u8; 32]) -> Result<Purged> {
+        let ready = self.inner.ready()?;
+        self.inner.catch_up(&ready).await?;
+        let kept = |reason: String| Error::Kept { topic: name.to_owned(), reason };
+        if ready.read().entry(name).is_ok() {
+            return Err(kept("it is in use: delete it first".to_owned()));
+        }
+        let config = ready.read().config(name)?;
+        let days = config
+            .retention_days()
+            .ok_or_else(|| kept("it is kept for ever: give it a retention in days, before it is deleted".to_owned()))?;
+        let store = self.inner.open(&config).await?;
+        freeze(&store).await?;
+        let checked = async {
+            check_kept(&store, name, days).await?;
+            let (hash, events) = copy::log_hash(&store).await?;
+            if hash != *exported {
+                let reason = format!("its log has the hash {}, not that of the export: export it again", hex(&hash));
+                return Err(kept(reason));
+            }
+            self.change(&ready, name, Command::Purge { expected, events, hash: hex(&hash) }).await?;
+            Ok(Purged { events, hash })
+        };
+        let done = checked.await;
+        let done = match done {
+            Ok(purged) => remove(&store, name).await.map(|()| purged),
+            Err(error) => copy::release(&store).await.and(Err(error)),
+        };
+        store.close().await;
+        done
+    }
+
+    /// Forbids purging a topic, deleted or not, until [`Topics::release`] is called with the same name. Setting a hold that is
+    /// there gives it the new reason.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the name is none, [`Error::UnknownTopic`], and what the backend answers.
+    pub async fn hold(&self, topic: &str, hold: &str, reason: &str) -> Result<()> {
+        let name = name::check("hold", hold)?;
+        if reason.len() > 2_000 {
+            return Err(Error::Limit { what: "reason in bytes", limit: 2_000, actual: reason.len() as u64 });
+        }
+        let hold = Hold { kind: PURGE, name: &name };
+        self.each_lane(topic, |dialect, lane| {
+            vec![holds::end(dialect, lane, hold), holds::begin(dialect, lane, hold, FOR_EVER, reason)]
+        })
+        .await
+    }
+
+    /// Ends a hold. Ending one that is not there does nothing.
+    ///
+    /// # Errors
+    /// As [`Topics::hold`].
+    pub async fn release(&self, topic: &str, hold: &str) -> Result<()> {
+        let hold = Hold { kind: PURGE, name: hold };
+        self.each_lane(topic, |dialect, lane| vec![holds::end(dialect, lane, hold)]).await
+    }
+
+    /// Returns what forbids purging a topic, by name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], and what the backend answers.
+    pub async fn holds(&self, topic: &str) -> Result<Vec<TopicHold>> {
+        let store = self.inner.open_any(topic).await?;
+        let holds = legal_holds(&store).await;
+        store.close().await;
+        holds
+    }
+
+    /// Runs writing statements for each lane of a topic, under the locks of the lanes.
+    async fn each_lane(
+        &self,
+        topic: &str,
+        statements: impl Fn(crate::Dialect, crate::LaneId) -> Vec<crate::sql::Statement>,
+    ) -> Result<()> {
+        let store = self.inner.open_any(topic).await?;
+        let done = locked(&store, statements).await;
+        store.close().await;
+        done
+    }
+}
+
+const PURGE: &str = "purge";
+
+impl Inner {
+    /// Opens a topic, deleted or not.
+    async fn open_any(&self, topic: &str) -> Result<Store> {
+        let config: TopicConfig = self.ready()?.read().config(topic)?;
+        self.open(&config).await
+    }
+}
+
+async fn locked(
+    store: &Store,
+    statements: impl Fn(crate::Dialect, crate::LaneId) -> Vec<crate::sql::Statement>,
+) -> Result<()> {
+    let mut transaction = store.begin().await?;
+    for lane in &store.topic().lanes {
+        let dialect = transaction.dialect();
+        transaction.write(holds::lock(dialect, *lane)).await?;
+        for statement in statements(dialect, *lane) {
+            transaction.write(statement).await?;
+        }
+    }
+    transaction.commit().await
+}
+
+/// Has a topic take no events for a time.
+async fn freeze(store: &Store) -> Result<()> {
+    let (clock, _) = ends(store).await?;
+    let begin = |dialect, lane| holds::begin(dialect, lane, holds::MOVE, clock + LEASE, "it is being purged");
+    locked(store, |dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), begin(dialect, lane)]).await
+}
+
+/// Returns the database's time, and that of the last event.
+async fn ends(store: &Store) -> Result<(DateTime<Utc>, Option<DateTime<Utc>>)> {
+    let (mut clock, mut last) = (DateTime::UNIX_EPOCH, None);
+    for lane in &store.topic().lanes {
+        let head: Vec<HeadRow> = store.fetch(statements::head_and_clock(store.dialect()?, *lane)).await?;
+        for head in head {
+            (clock, last) = (head.clock, last.max(head.last_time));
+        }
+    }
+    Ok((clock, last))
+}
+
+async fn legal_holds(store: &Store) -> Result<Vec<TopicHold>> {
+    let rows: Vec<HoldRow> = store.fetch(holds::of(store.dialect()?, store.topic().lanes[0], PURGE)).await?;
+    Ok(rows.into_iter().map(|HoldRow { name, reason, created_at }| TopicHold { name, reason, created_at }).collect())
+}
+
+/// Checks that neither a hold nor the age of its events keeps a topic.
+async fn check_kept(store: &Store, topic: &str, days: u32) -> Result<()> {
+    let kept = |reason: String| Err(Error::Kept { topic: topic.to_owned(), reason });
+    if let Some(TopicHold { name, reason, .. }) = legal_holds(store).await?.into_iter().next() {
+        return kept(format!("hold {name:?} forbids it ({reason}): release that first"));
+    }
+    let (clock, last) = ends(store).await?;
+    match last.map(|last| last + TimeDelta::days(days.into())).filter(|free| *free > clock) {
+        None => Ok(()),
+        Some(free) => kept(format!("its last event is kept until {free}, for {days} days")),
+    }
+}
+
+/// Removes everything, unless a hold came meanwhile.
+async fn remove(store: &Store, topic: &str) -> Result<()> {
+    let mut transaction = store.begin().await?;
+    let dialect = transaction.dialect();
+    for lane in &store.topic().lanes {
+        transaction.write(holds::lock(dialect, *lane)).await?;
+        let holds: Vec<HoldRow> = transaction.fetch(holds::of(dialect, *lane, PURGE)).await?;
+        if let Some(hold) = holds.first() {
+            let reason = format!("hold {:?} came while it was purged, and everything is there still", hold.name);
+            return Err(Error::Kept { topic: topic.to_owned(), reason });
+        }
+        for statement in purge::lane(dialect, *lane) {
+            transaction.write(statement).await?;
+        }
+    }
+    transaction.commit().await
+}
