@@ -15,6 +15,9 @@ use crate::error::Error;
 use crate::store::Store;
 use crate::topics::{CONFIG_TOPIC, Topics};
 
+/// The topic of a URL that names none, which every database has.
+const DEFAULT_TOPIC: &str = "default";
+
 /// The URL and the output of one run.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -70,17 +73,37 @@ impl Context {
 
     /// Opens the store of the topic that is asked for: of `--topic`, which may be in another database, or of the URL.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        let Some(topic) = &self.topic else { return self.base().await };
         let base = self.base().await?;
+        match &self.topic {
+            Some(topic) => self.store_of(base, topic, None).await,
+            None => Ok(base),
+        }
+    }
+
+    /// Opens the store of the topic that is asked for, or else of the topic of a name. It is created, with so many lanes,
+    /// where there is none.
+    pub(crate) async fn store_for(&self, topic: &str, lanes: u16) -> Result<Store, Failure> {
+        let config = self.config()?;
+        let of_url = Some(config.topic()).filter(|topic| *topic != DEFAULT_TOPIC);
+        let topic = self.topic.as_deref().or(of_url).unwrap_or(topic).to_owned();
+        let base = self.open(config.with_topic(DEFAULT_TOPIC)?).await?;
+        self.store_of(base, &topic, Some(lanes)).await
+    }
+
+    async fn store_of(&self, base: Store, topic: &str, lanes: Option<u16>) -> Result<Store, Failure> {
         let known = base.backend().topics().await?;
+        let is_known = known.iter().any(|known| known.name == topic);
         let topics = self.topics_of(&known).await?;
         let configured = topics.filter(|topics| !matches!(topics.get(topic), Err(Error::UnknownTopic { .. })));
-        let store = match configured {
-            Some(topics) => topics.store(topic).await?,
-            None if known.iter().any(|known| known.name == *topic) => {
+        let store = match (configured, lanes) {
+            (Some(topics), _) => topics.store(topic).await?,
+            (None, None) if !is_known => return Err(self.unknown(topic, known)?),
+            (None, lanes) => {
+                if let Some(lanes) = lanes.filter(|_| !is_known) {
+                    base.create_topic(topic, lanes).await?;
+                }
                 Store::shared(Arc::clone(base.backend()), &self.config()?.with_topic(topic)?).await?
             }
-            None => return Err(self.unknown(topic, known)?),
         };
         self.lanes.set(store.topic().lanes.len());
         Ok(store)
@@ -100,7 +123,10 @@ impl Context {
     /// Opens the store of the URL. A SQLite file that does not exist is an error, not a new file, unless the URL says
     /// `migrate=auto`. It is closed when the verb ends.
     pub(crate) async fn base(&self) -> Result<Store, Failure> {
-        let config = self.config()?;
+        self.open(self.config()?).await
+    }
+
+    async fn open(&self, config: Config) -> Result<Store, Failure> {
         check_file(&config)?;
         let store = Store::connect_with(config.clone()).await.map_err(|error| advised(&config, error))?;
         self.store.replace(Some(store.clone()));

@@ -1,10 +1,14 @@
 //! Reads JSON lines in bounded memory, and cuts a file of them into chunks.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 
 use tokio::sync::mpsc;
 
 use crate::cli::Failure;
+use crate::limits;
+
+/// Bytes of a line of an export: an event's documents may stand there twice, escaped or in base64.
+pub(crate) const EXPORT_LINE_BYTES: usize = 4 * limits::EVENT_BYTES_MAX;
 
 /// Bytes of a line beyond those of its event.
 const EXTRA: usize = 1024 * 1024;
@@ -32,11 +36,12 @@ pub(crate) struct Limits {
     pub line_bytes: usize,
 }
 
-/// Reads `source` to its end, or to the first line that `parse` refuses, and sends what it finds.
+/// Reads `source` to its end, or to the first line that `parse` refuses, and sends what it finds. Lines of which it makes
+/// nothing are passed over.
 pub(crate) fn read<T>(
     source: impl Read,
     limits: Limits,
-    parse: impl Fn(u64, &str) -> Result<T, Failure>,
+    mut parse: impl FnMut(u64, &str) -> Result<Option<T>, Failure>,
     chunks: &mpsc::Sender<Chunk<T>>,
 ) {
     let mut source = BufReader::with_capacity(256 * 1024, source);
@@ -46,7 +51,7 @@ pub(crate) fn read<T>(
     loop {
         number += 1;
         let entry = next(&mut source, limits.line_bytes, &mut line, &mut read).and_then(|more| {
-            if more { text(&line, number)?.map(|text| parse(number, text)).transpose().map(Some) } else { Ok(None) }
+            if more { text(&line, number)?.map_or(Ok(None), |text| parse(number, text)).map(Some) } else { Ok(None) }
         });
         match entry {
             Ok(Some(entry)) => {
@@ -83,7 +88,10 @@ pub(crate) fn next(
     read: &mut u64,
 ) -> Result<bool, Failure> {
     line.clear();
-    let bytes = source.take(limit as u64 + 2).read_until(b'\n', line)?;
+    let bytes = source.take(limit as u64 + 2).read_until(b'\n', line).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => Failure::usage(error.to_string()),
+        _ => error.into(),
+    })?;
     *read += bytes as u64;
     if line.last() == Some(&b'\n') {
         line.pop();

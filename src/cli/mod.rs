@@ -3,6 +3,8 @@
 //! A verb is a module with `Args`, which clap derives, and `run(args, &Context)`. It prints through
 //! [`Context::output`] and answers a [`Failure`] with the exit code that a script sees.
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+mod archive;
 mod context;
 mod events;
 mod exit;
@@ -23,8 +25,10 @@ mod conformance;
 mod copy;
 #[cfg(feature = "sqlite")]
 mod demo;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod export;
 mod health;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod import;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod index;
@@ -128,9 +132,11 @@ enum Verb {
     /// Add, list or drop indexes over values inside events.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
     Index(index::Args),
-    /// Import events from JSON lines.
+    /// Import events from JSON lines or CloudEvents, or restore an export.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
     Import(import::Args),
-    /// Export events as JSON lines.
+    /// Export a log, or a part of it, as JSON lines or CloudEvents, with a manifest.
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
     Export(export::Args),
     /// Copy topics to another database, of whatever engine, as they are.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -289,7 +295,7 @@ impl Verb {
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         match self {
             Self::Subscriptions(args) => return args.writes(),
-            Self::Projections(_) => return false,
+            Self::Projections(_) | Self::Export(_) => return false,
             _ => {}
         }
         !matches!(
@@ -298,7 +304,6 @@ impl Verb {
                 | Self::Query(_)
                 | Self::Subscribe(_)
                 | Self::Streams(_)
-                | Self::Export(_)
                 | Self::Health(_)
                 | Self::Stats(_)
                 | Self::Completions(_)
@@ -343,7 +348,9 @@ async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Fai
         Verb::Snapshot(args) => snapshot::run(args, &context).await,
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Index(args) => index::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Import(args) => import::run(args, &context).await,
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Export(args) => export::run(args, &context).await,
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Copy(args) => copy::run(args, &context).await,

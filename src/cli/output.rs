@@ -38,9 +38,13 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Returns a value as one line of JSON. In a document that is kept byte for byte, line breaks can stand only between
-/// tokens, where a space means the same.
+/// Returns a value as one line of JSON.
 pub(crate) fn json_line(value: &(impl Serialize + ?Sized)) -> Result<String, Failure> {
-    let text = serde_json::to_string(value).map_err(io::Error::from)?;
-    Ok(if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text })
+    Ok(one_line(serde_json::to_string(value).map_err(io::Error::from)?))
+}
+
+/// Returns JSON as one line. In a document that is kept byte for byte, line breaks can stand only between tokens, where a
+/// space means the same.
+pub(crate) fn one_line(json: String) -> String {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json }
 }

@@ -6,11 +6,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// No bar, for what is not worth one.
-pub(crate) fn hidden() -> ProgressBar {
-    ProgressBar::hidden()
-}
-
 /// A bar over the bytes of a file; without their number, a count.
 pub(crate) fn bytes(total: Option<u64>) -> ProgressBar {
     match total {

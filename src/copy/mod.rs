@@ -1,13 +1,14 @@
 //! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
 
 mod cutover;
-mod rows;
+pub(crate) mod rows;
 mod verify;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 pub use cutover::Cutover;
 pub(crate) use cutover::release;
@@ -22,6 +23,7 @@ use crate::position::{LaneId, Position};
 use crate::read::Query;
 use crate::sql::statements;
 use crate::store::Store;
+use rows::Lane;
 
 /// Events that are read, and committed, at once.
 const PAGE: usize = 2_000;
@@ -137,16 +139,20 @@ impl TopicCopy {
         let mut copied = Copied::default();
         let lanes: Vec<_> = self.lanes().collect();
         for (from, to) in lanes {
+            let original = Lane { store: &self.from, id: from };
+            let copy = Lane { store: &self.to, id: to };
             // Where readers stand now, the events will reach to.
-            let moving = rows::read_moving(&self.from, from).await?;
+            let moving = original.moving().await?;
             let end = self.events(from, to, &mut copied.events, &mut progress).await?;
-            let lanes = rows::Lanes { from: &self.from, to: &self.to, from_lane: from, to_lane: to, end };
-            lanes.describe_streams().await?;
-            for table in rows::tables(&rows::GROWING) {
-                copied.rows += lanes.add(table).await?;
+            for table in rows::lasting() {
+                let mut pages = original.rows(table, end);
+                while let Some(rows) = pages.next().await? {
+                    copied.rows += copy.add(table, rows).await?;
+                }
             }
             for (table, rows) in moving {
-                copied.rows += lanes.replace(table, rows).await?;
+                copied.rows += rows.len() as u64;
+                copy.replace(table, rows).await?;
             }
         }
         Ok(copied)
@@ -167,7 +173,8 @@ impl TopicCopy {
     ) -> Result<Position> {
         let mut end = self.to.head(to).await?;
         self.check_end(from, to, end).await?;
-        let mut pages = read_ahead(self.from.clone(), from, end);
+        let after = |end| Query::new().after(end);
+        let mut pages = read_ahead(self.from.clone(), from, after(end));
         while let Some(page) = pages.recv().await {
             let events = page?;
             match self.to.backend().restore(to, &events).await {
@@ -176,7 +183,7 @@ impl TopicCopy {
                 Err(Error::Gap { expected, found, .. }) if found < expected => {
                     end = self.to.head(to).await?;
                     self.check_end(from, to, end).await?;
-                    pages = read_ahead(self.from.clone(), from, end);
+                    pages = read_ahead(self.from.clone(), from, after(end));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -208,33 +215,16 @@ async fn prepare(from: &Store, backend: &Arc<dyn Backend>, config: &Config) -> R
     from.dialect()?;
     let original = current(from).await?;
     let lanes = u16::try_from(original.lanes.len()).unwrap_or(u16::MAX);
-    let there = backend.create_topic(&original.name, lanes).await?;
-    if there.incarnation != original.incarnation {
-        for lane in &there.lanes {
-            if backend.head(*lane).await? > Position::ZERO {
-                let reason = format!(
-                    "topic {:?} holds another log there: copy into a database without it, or reincarnate neither of two \
-                     that are the same",
-                    there.name
-                );
-                return Err(Error::invalid("target", reason));
-            }
-        }
-        // A topic that was made and not yet filled becomes the copy.
-        let made = Store::shared(Arc::clone(backend), config).await?;
-        let mut transaction = made.begin().await?;
-        let identity = statements::reincarnate(made.dialect()?, &original.name, original.incarnation);
-        transaction.write(identity).await?;
-        transaction.commit().await?;
-    }
-    Ok(())
+    backend.create_topic(&original.name, lanes).await?;
+    let made = Store::shared(Arc::clone(backend), config).await?;
+    adopt(&made, original.incarnation).await
 }
 
-/// Reads the events of a lane after a position, up to its head, a few pages ahead of who takes them.
-fn read_ahead(store: Store, lane: LaneId, after: Position) -> mpsc::Receiver<Result<Vec<RecordedEvent>>> {
+/// Reads the events of a lane that answer a query, up to its head, a few pages ahead of who takes them. Pages without events
+/// are left out.
+pub(crate) fn read_ahead(store: Store, lane: LaneId, mut query: Query) -> mpsc::Receiver<Result<Vec<RecordedEvent>>> {
     let (sender, pages) = mpsc::channel(AHEAD);
     let work = async move {
-        let mut query = Query::new().after(after);
         loop {
             let page = match store.page(lane, &query, PAGE).await {
                 Ok(page) => page,
@@ -251,8 +241,29 @@ fn read_ahead(store: Store, lane: LaneId, after: Position) -> mpsc::Receiver<Res
     pages
 }
 
+/// Gives a topic that is empty the identity of the log that it is to hold.
+///
+/// # Errors
+/// [`Error::Invalid`] where the topic holds another log.
+pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
+    let there = current(topic).await?;
+    if there.incarnation == incarnation {
+        return Ok(());
+    }
+    if count(topic).await? > 0 {
+        let reason = format!(
+            "topic {:?} holds another log there: choose a database without it, or reincarnate neither of two that are the same",
+            there.name
+        );
+        return Err(Error::invalid("target", reason));
+    }
+    let mut transaction = topic.begin().await?;
+    transaction.write(statements::reincarnate(topic.dialect()?, &there.name, incarnation)).await?;
+    transaction.commit().await
+}
+
 /// Returns a store's topic as it is in the database now: its incarnation may have changed since it was opened.
-async fn current(store: &Store) -> Result<Topic> {
+pub(crate) async fn current(store: &Store) -> Result<Topic> {
     let topics = store.backend().topics().await?;
     Ok(topics.into_iter().find(|topic| topic.name == store.topic().name).unwrap_or_else(|| store.topic().clone()))
 }

@@ -5,76 +5,90 @@ use crate::position::{LaneId, Position};
 use crate::projection::Marker;
 use crate::schema::model;
 use crate::schema::shape::{Column, Table};
-use crate::sql::{Row, Value, copy};
+use crate::sql::{Value, copy};
 use crate::store::Store;
 
+/// A row: a cell for each column of its table.
+pub(crate) type Cells = Vec<Value>;
+
 /// Tables that only grow, or whose rows may stay: what the copy lacks is added.
-pub(super) const GROWING: [&str; 2] = ["commands", "snapshots"];
+pub(crate) const GROWING: [&str; 2] = ["commands", "snapshots"];
 
 /// Short tables that change all the time: the copy's rows are replaced.
-pub(super) const MOVING: [&str; 3] = ["subscriptions", "subscription_shares", "dead_letters"];
+pub(crate) const MOVING: [&str; 3] = ["subscriptions", "subscription_shares", "dead_letters"];
 
 /// Columns that say who runs something at present, which nobody does at the new place.
-const LEASES: [&str; 2] = ["lease_owner", "lease_until"];
+pub(crate) const LEASES: [&str; 2] = ["lease_owner", "lease_until"];
 
 /// Tables that are compared; the first one's rows come with the events.
 pub(super) const COMPARED: [&str; 6] =
     ["streams", "commands", "snapshots", "subscriptions", "subscription_shares", "dead_letters"];
 
 /// Returns tables by name.
-pub(super) fn tables(names: &[&str]) -> impl Iterator<Item = &'static Table> {
+pub(crate) fn tables(names: &[&str]) -> impl Iterator<Item = &'static Table> {
     model::all_tables().filter(move |table| names.contains(&table.name))
 }
 
-/// Reads the tables that change all the time.
-pub(super) async fn read_moving(store: &Store, lane: LaneId) -> Result<Vec<(&'static Table, Vec<Vec<Value>>)>> {
-    let mut moving = Vec::new();
-    for table in tables(&MOVING) {
-        let (mut rows, mut after) = (Vec::new(), None);
-        while let Some(page) = page(store, table, (lane, Position::MAX), after.as_deref()).await? {
-            after = page.last().map(|row| key(table, row));
-            rows.extend(page.into_iter().filter(|row| !is_projection(table, row)));
-        }
-        moving.push((table, rows));
+/// Returns the tables whose rows the events do not bring, but for those that change all the time, in the order in which
+/// they are written.
+pub(crate) fn lasting() -> impl Iterator<Item = &'static Table> {
+    std::iter::once(&model::DESCRIPTIONS).chain(tables(&GROWING))
+}
+
+/// A lane of a store, whose rows beside the events are read and written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    pub store: &'a Store,
+    pub id: LaneId,
+}
+
+impl<'a> Lane<'a> {
+    /// Returns the rows of a table, but for those of events beyond a position.
+    pub(crate) const fn rows(self, table: &'static Table, until: Position) -> Pages<'a> {
+        Pages { lane: self, table, until, after: None }
     }
-    Ok(moving)
-}
 
-/// A lane, and the one that it is copied to.
-pub(super) struct Lanes<'a> {
-    pub from: &'a Store,
-    pub to: &'a Store,
-    pub from_lane: LaneId,
-    pub to_lane: LaneId,
-    /// The last position that the copy has.
-    pub end: Position,
-}
-
-impl Lanes<'_> {
-    /// Adds the rows of a table that the copy lacks, in place of those that have their keys, and returns how many.
-    pub(super) async fn add(&self, table: &'static Table) -> Result<u64> {
-        let (mut added, mut after) = (0, None);
-        while let Some(rows) = page(self.from, table, (self.from_lane, self.end), after.as_deref()).await? {
-            after = rows.last().map(|row| key(table, row));
-            let known = self.counterparts(table, &rows).await?;
-            let missing: Vec<_> =
-                rows.into_iter().filter(|row| !known.contains(&with_lane(table, row, self.to_lane))).collect();
-            if missing.is_empty() {
-                continue;
+    /// Reads the tables that change all the time.
+    pub(crate) async fn moving(self) -> Result<Vec<(&'static Table, Vec<Cells>)>> {
+        let mut moving = Vec::new();
+        for table in tables(&MOVING) {
+            let (mut pages, mut rows) = (self.rows(table, Position::MAX), Vec::new());
+            while let Some(page) = pages.next().await? {
+                rows.extend(page.into_iter().filter(|row| !is_projection(table, row)));
             }
-            added += missing.len() as u64;
-            let dialect = self.to.dialect()?;
-            let keys: Vec<_> = missing.iter().map(|row| key(table, row)).collect();
-            let mut transaction = self.to.begin().await?;
-            transaction.write(copy::delete(dialect, table, self.to_lane, &keys)).await?;
-            transaction.write(copy::insert(dialect, table, self.to_lane, &missing)).await?;
-            transaction.commit().await?;
+            moving.push((table, rows));
         }
-        Ok(added)
+        Ok(moving)
     }
 
-    /// Replaces the rows of a table by others, and returns how many these are.
-    pub(super) async fn replace(&self, table: &'static Table, mut rows: Vec<Vec<Value>>) -> Result<u64> {
+    /// Adds the rows that the lane lacks, in place of those that have their keys, and returns how many; at most as many as
+    /// one statement inserts. The rows of streams themselves come with their first events.
+    pub(crate) async fn add(self, table: &'static Table, rows: Vec<Cells>) -> Result<u64> {
+        let dialect = self.store.dialect()?;
+        if copy::describes_streams(table) {
+            let mut transaction = self.store.begin().await?;
+            for row in &rows {
+                transaction.write(copy::describe_stream(dialect, self.id, row)).await?;
+            }
+            transaction.commit().await?;
+            return Ok(0);
+        }
+        let known = self.counterparts(table, &rows).await?;
+        let is_known = |row: &Cells| known.contains(&with_lane(table, row, self.id));
+        let missing: Vec<_> = rows.into_iter().filter(|row| !is_known(row)).collect();
+        if missing.is_empty() {
+            return Ok(0);
+        }
+        let keys: Vec<_> = missing.iter().map(|row| key(table, row)).collect();
+        let mut transaction = self.store.begin().await?;
+        transaction.write(copy::delete(dialect, table, self.id, &keys)).await?;
+        transaction.write(copy::insert(dialect, table, self.id, &missing)).await?;
+        transaction.commit().await?;
+        Ok(missing.len() as u64)
+    }
+
+    /// Replaces the rows of a table by others, without leases.
+    pub(crate) async fn replace(self, table: &'static Table, mut rows: Vec<Cells>) -> Result<()> {
         for (place, column) in table.columns.iter().enumerate() {
             match column.name {
                 "lease_owner" => rows.iter_mut().for_each(|row| row[place] = Value::Text(None)),
@@ -82,71 +96,59 @@ impl Lanes<'_> {
                 _ => {}
             }
         }
-        let dialect = self.to.dialect()?;
-        let mut transaction = self.to.begin().await?;
-        transaction.write(copy::clear(dialect, table, self.to_lane)).await?;
+        let dialect = self.store.dialect()?;
+        let mut transaction = self.store.begin().await?;
+        transaction.write(copy::clear(dialect, table, self.id)).await?;
         for rows in rows.chunks(copy::rows_at_once(table)) {
-            transaction.write(copy::insert(dialect, table, self.to_lane, rows)).await?;
+            transaction.write(copy::insert(dialect, table, self.id, rows)).await?;
         }
-        transaction.commit().await?;
-        Ok(rows.len() as u64)
+        transaction.commit().await
     }
 
-    /// Copies what applications say of streams. The rows of streams come with their first events.
-    pub(super) async fn describe_streams(&self) -> Result<()> {
-        /// Well below what one statement returns of long documents.
-        const ROWS: usize = 100;
-        let mut after = String::new();
-        loop {
-            let statement = copy::described_streams(self.from.dialect()?, self.from_lane, &after, ROWS);
-            let rows: Vec<Row> = self.from.rows(statement).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = last.get(0)?;
-            let mut transaction = self.to.begin().await?;
-            for row in &rows {
-                transaction.write(copy::describe_stream(self.to.dialect()?, self.to_lane, row)?).await?;
-            }
-            transaction.commit().await?;
-        }
+    /// Returns the rows that have the keys of some rows.
+    async fn counterparts(self, table: &'static Table, rows: &[Cells]) -> Result<Vec<Cells>> {
+        let keys: Vec<_> = rows.iter().map(|row| key(table, row)).collect();
+        let statement = copy::find(self.store.dialect()?, table, self.id, &keys);
+        self.store.rows(statement).await?.iter().map(|row| copy::cells(table, row)).collect()
     }
 
-    /// Counts the rows of a table that the copy lacks, or has otherwise.
-    pub(super) async fn differences(&self, table: &'static Table) -> Result<u64> {
-        let (mut differing, mut after) = (0, None);
-        while let Some(rows) = page(self.from, table, (self.from_lane, self.end), after.as_deref()).await? {
-            after = rows.last().map(|row| key(table, row));
-            let without_leases = |row: &Vec<Value>| {
+    /// Counts the rows of a table, but for those of events beyond a position, that another lane lacks, or has otherwise.
+    pub(super) async fn differences(self, table: &'static Table, until: Position, other: Self) -> Result<u64> {
+        let (mut differing, mut pages) = (0, self.rows(table, until));
+        while let Some(rows) = pages.next().await? {
+            let without_leases = |row: &Cells| {
                 let cells = row.iter().zip(table.columns).filter(|(_, column)| !LEASES.contains(&column.name));
                 cells.map(|(cell, _)| cell.clone()).collect::<Vec<_>>()
             };
-            let known = self.counterparts(table, &rows).await?;
-            let known: Vec<_> = known.iter().map(without_leases).collect();
-            let is_there = |row: &Vec<Value>| known.contains(&without_leases(&with_lane(table, row, self.to_lane)));
+            let known: Vec<_> = other.counterparts(table, &rows).await?.iter().map(without_leases).collect();
+            let is_there = |row: &Cells| known.contains(&without_leases(&with_lane(table, row, other.id)));
             let lacking = rows.iter().filter(|row| !is_projection(table, row) && !is_there(row));
             differing += lacking.count() as u64;
         }
         Ok(differing)
     }
-
-    /// Returns the copy's rows that have the keys of some rows.
-    async fn counterparts(&self, table: &'static Table, rows: &[Vec<Value>]) -> Result<Vec<Vec<Value>>> {
-        let keys: Vec<_> = rows.iter().map(|row| key(table, row)).collect();
-        let statement = copy::find(self.to.dialect()?, table, self.to_lane, &keys);
-        self.to.rows(statement).await?.iter().map(|row| copy::cells(table, row)).collect()
-    }
 }
 
-/// Reads the next rows of a table in a lane; `None` where there are none.
-async fn page(
-    store: &Store,
+/// The rows of a table in a lane, page by page.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    lane: Lane<'a>,
     table: &'static Table,
-    lane: (LaneId, Position),
-    after: Option<&[Value]>,
-) -> Result<Option<Vec<Vec<Value>>>> {
-    let statement = copy::page(store.dialect()?, table, lane, after, copy::rows_at_once(table));
-    let rows = store.rows(statement).await?;
-    let rows = rows.iter().map(|row| copy::cells(table, row)).collect::<Result<Vec<_>>>()?;
-    Ok(Some(rows).filter(|rows| !rows.is_empty()))
+    until: Position,
+    after: Option<Cells>,
+}
+
+impl Pages<'_> {
+    /// Reads the next rows, as many as one statement inserts; `None` where there are none.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cells>>> {
+        let Lane { store, id } = self.lane;
+        let (table, after) = (self.table, self.after.as_deref());
+        let statement = copy::page(store.dialect()?, table, (id, self.until), after, copy::rows_at_once(table));
+        let rows = store.rows(statement).await?;
+        let rows = rows.iter().map(|row| copy::cells(table, row)).collect::<Result<Vec<_>>>()?;
+        self.after = rows.last().map(|row| key(table, row));
+        Ok(Some(rows).filter(|rows| !rows.is_empty()))
+    }
 }
 
 /// Whether a row is of a projection, whose tables are the application's and not copied.

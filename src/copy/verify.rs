@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::event::RecordedEvent;
 use crate::hash::{LaneHash, TopicHash};
 use crate::position::{LaneId, Position};
+use crate::read::Query;
 use crate::store::Store;
 
 /// What comparing two logs has shown.
@@ -83,10 +84,11 @@ impl TopicCopy {
             from_topic.lane(&from_hash);
             to_topic.lane(&to_hash);
             let end = self.to.head(to).await?;
-            let there = rows::Lanes { from: &self.from, to: &self.to, from_lane: from, to_lane: to, end };
-            let back = rows::Lanes { from: &self.to, to: &self.from, from_lane: to, to_lane: from, end };
+            let original = rows::Lane { store: &self.from, id: from };
+            let copy = rows::Lane { store: &self.to, id: to };
             for table in rows::tables(&rows::COMPARED) {
-                verified.rows += there.differences(table).await?.max(back.differences(table).await?);
+                let lacking = original.differences(table, end, copy).await?;
+                verified.rows += lacking.max(copy.differences(table, end, original).await?);
             }
         }
         (verified.from_hash, verified.to_hash) = (from_topic.finish(), to_topic.finish());
@@ -122,7 +124,7 @@ struct Page {
 fn hashed(store: Store, lane: LaneId) -> mpsc::Receiver<Result<Page>> {
     let (sender, hashed) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut pages = read_ahead(store, lane, Position::ZERO);
+        let mut pages = read_ahead(store, lane, Query::new());
         let mut log = LaneHash::new();
         while let Some(page) = pages.recv().await {
             let page = page.map(|events| {

@@ -3,6 +3,8 @@
 //! Names of attributes are lower-case letters and digits. An integer of `CloudEvents` has 32 bits, so that positions,
 //! versions of streams and lanes, which have 64, are strings.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::SecondsFormat;
@@ -11,18 +13,21 @@ use uuid::Uuid;
 
 use super::template::{Template, escape};
 use crate::error::{Error, Result};
-use crate::event::{ActorType, Payload, RecordedEvent};
+use crate::event::{ActorType, Payload, RecordedEvent, Source};
+use crate::hash::hex;
 use crate::json::Json;
 
 /// How events become `CloudEvents`.
 #[derive(Debug, Clone)]
-pub(super) struct Format {
-    pub topic: String,
+pub(crate) struct Format {
+    pub(super) topic: String,
     /// Whether the topic has several lanes, in each of which an id of an event is unique.
-    pub lanes: bool,
+    pub(super) lanes: bool,
     /// The `source`; made from the topic where it is not given.
-    pub source: Option<String>,
-    pub schema: Option<Template>,
+    pub(super) source: Option<String>,
+    pub(super) schema: Option<Template>,
+    /// Whether all that the log says of an event is written, for who restores it.
+    pub(super) whole: bool,
 }
 
 /// The attributes, and the data, in the order in which they are written.
@@ -56,18 +61,86 @@ struct CloudEvent<'a> {
     tags: Option<String>,
     /// The metadata as the text of a JSON object, since attributes have no objects.
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a str>,
+    metadata: Option<Cow<'a, str>>,
+    #[serde(flatten)]
+    whole: Option<Whole>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
 }
 
+/// What only a log needs to know of its events.
+#[derive(Serialize)]
+struct Whole {
+    eventsource: Source,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    /// The very text of the data, where line breaks stand between its tokens, which a line can't have; base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exactdata: Option<String>,
+    /// The same of the metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exactmetadata: Option<String>,
+}
+
+/// A line that is no event of the log.
+#[cfg(feature = "cli")]
+#[derive(Serialize)]
+struct Beside<'a, T> {
+    specversion: &'static str,
+    id: &'a str,
+    source: String,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    datacontenttype: &'static str,
+    data: &'a T,
+}
+
+impl Whole {
+    fn of(event: &RecordedEvent) -> Self {
+        let exact = |json: &Json| {
+            let text = json.as_str();
+            text.contains(CONTROLS).then(|| STANDARD.encode(text))
+        };
+        Self {
+            eventsource: event.source,
+            hash: event.hash.map(|hash| hex(&hash)),
+            exactdata: event.payload.as_json().and_then(exact),
+            exactmetadata: event.metadata.as_ref().and_then(exact),
+        }
+    }
+}
+
 impl Format {
+    /// Writes all that the log of a topic says.
+    #[cfg(feature = "cli")]
+    pub(crate) const fn whole(topic: String, lanes: bool) -> Self {
+        Self { topic, lanes, source: None, schema: None, whole: true }
+    }
+
     /// Returns where an event comes from: with its `id` it is unique, as `CloudEvents` ask for.
     fn source(&self, event: &RecordedEvent) -> String {
-        let source = self.source.clone().unwrap_or_else(|| format!("/annals/{}", escape(&self.topic)));
+        let source = self.topic_source();
         if self.lanes { format!("{}/{}", source.trim_end_matches('/'), event.lane) } else { source }
+    }
+
+    fn topic_source(&self) -> String {
+        self.source.clone().unwrap_or_else(|| format!("/annals/{}", escape(&self.topic)))
+    }
+
+    /// Returns the JSON of what is no event of the log, with an id of its own.
+    #[cfg(feature = "cli")]
+    pub(crate) fn beside(&self, kind: &str, id: &str, data: &impl Serialize) -> Result<String> {
+        let beside = Beside {
+            specversion: "1.0",
+            id,
+            source: self.topic_source(),
+            kind,
+            datacontenttype: "application/json",
+            data,
+        };
+        serde_json::to_string(&beside).map_err(|error| Error::invalid("row", error.to_string()))
     }
 
     /// Returns the key by which a broker knows an event again: its id, and its lane where there are several.
@@ -76,7 +149,7 @@ impl Format {
     }
 
     /// Returns the JSON of an event, its data byte for byte.
-    pub(super) fn json(&self, event: &RecordedEvent) -> Result<String> {
+    pub(crate) fn json(&self, event: &RecordedEvent) -> Result<String> {
         let (data, data_base64, datacontenttype) = match &event.payload {
             Payload::Json(json) => (Some(json), None, "application/json"),
             Payload::Bytes { content_type, bytes } => (None, Some(STANDARD.encode(bytes)), content_type.as_str()),
@@ -100,12 +173,22 @@ impl Format {
             actor: event.actor.as_deref(),
             actortype: event.actor_type,
             tags: crate::json::tags(&event.tags),
-            metadata: event.metadata.as_ref().map(Json::as_str),
+            metadata: event.metadata.as_ref().map(|metadata| spaced(metadata.as_str())),
+            whole: self.whole.then(|| Whole::of(event)),
             data,
             data_base64,
         };
         serde_json::to_string(&cloud_event).map_err(|error| Error::invalid("event", error.to_string()))
     }
+}
+
+/// Control characters that can stand between the tokens of JSON.
+const CONTROLS: [char; 3] = ['\n', '\r', '\t'];
+
+/// Returns JSON as an attribute can hold it, where control characters are not allowed: they can stand only between tokens,
+/// where a space means the same.
+fn spaced(json: &str) -> Cow<'_, str> {
+    if json.contains(CONTROLS) { json.replace(CONTROLS, " ").into() } else { json.into() }
 }
 
 #[cfg(test)]
@@ -122,7 +205,7 @@ mod tests {
     }
 
     fn format() -> Format {
-        Format { topic: "my orders".to_owned(), lanes: false, source: None, schema: None }
+        Format { topic: "my orders".to_owned(), lanes: false, source: None, schema: None, whole: false }
     }
 
     #[test]

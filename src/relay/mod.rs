@@ -20,7 +20,7 @@
 //! ```
 
 mod backoff;
-mod cloud_event;
+pub(crate) mod cloud_event;
 mod lines;
 #[cfg(feature = "nats")]
 mod nats;

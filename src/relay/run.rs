@@ -46,6 +46,7 @@ pub(super) async fn run<P: Publisher>(relay: Relay<P>, stop: impl Future<Output 
         lanes: topic.lanes.len() > 1,
         source: relay.source.clone(),
         schema: relay.schema.clone(),
+        whole: false,
     };
     let mut run = Run {
         topic: topic.name.as_str().into(),

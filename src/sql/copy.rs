@@ -3,10 +3,16 @@
 use super::{Dialect, Row, Sql, Statement, Value};
 use crate::error::Result;
 use crate::position::{LaneId, Position};
+use crate::schema::model;
 use crate::schema::shape::{Column, Kind, Table};
 
 /// The parameters that a statement has at most: SQL Server takes 2,100.
 const PARAMETERS: usize = 2_000;
+
+/// Whether a table is [`model::DESCRIPTIONS`].
+pub(crate) fn describes_streams(table: &Table) -> bool {
+    table.name == model::DESCRIPTIONS.name && column(table, "created_at").is_none()
+}
 
 /// Returns how many rows of a table one statement can insert.
 pub(crate) const fn rows_at_once(table: &Table) -> usize {
@@ -20,7 +26,7 @@ pub(crate) fn key(table: &'static Table) -> Vec<usize> {
 }
 
 /// Returns the rows of a lane after a key, in the order of the key. Commands and snapshots of events beyond a position are
-/// left out.
+/// left out, and so are streams of which nothing was ever said, where only that is asked for.
 pub(crate) fn page(
     dialect: Dialect,
     table: &'static Table,
@@ -31,6 +37,9 @@ pub(crate) fn page(
     let mut sql = select(dialect, table, lane);
     if column(table, "last_position").is_some() {
         sql.add(" AND (last_position IS NULL OR last_position <= ?)", [until.get().into()]);
+    }
+    if describes_streams(table) {
+        sql.push(" AND metadata_version > 0");
     }
     if table.name == "snapshots" {
         let stored = " AND EXISTS (SELECT 1 FROM {s}events e WHERE e.lane_id = t.lane_id AND e.aggregate_id = t.aggregate_id \
@@ -90,24 +99,18 @@ pub(crate) fn insert(dialect: Dialect, table: &'static Table, lane: LaneId, rows
     sql.done()
 }
 
-/// Returns the streams of a lane whose metadata was ever set, with that, after an id.
-pub(crate) fn described_streams(dialect: Dialect, lane: LaneId, after: &str, rows: usize) -> Statement {
+/// Sets what an application says of a stream, a row of [`model::DESCRIPTIONS`].
+pub(crate) fn describe_stream(dialect: Dialect, lane: LaneId, row: &[Value]) -> Statement {
+    let table = &model::DESCRIPTIONS;
     let mut sql = Sql::new(dialect, "copy rows");
-    sql.push("SELECT aggregate_id, updated_at, metadata, metadata_version FROM {s}streams")
-        .add(" WHERE lane_id = ? AND metadata_version > 0", [lane.get().into()])
-        .add(" AND aggregate_id > ? ORDER BY aggregate_id", [after.into()])
-        .push(&dialect.limit(rows));
+    sql.push("UPDATE {s}").push(table.name).push(" SET ");
+    let changed = table.columns.iter().zip(row).filter(|(column, _)| !table.primary_key.contains(&column.name));
+    for (index, (column, value)) in changed.enumerate() {
+        sql.push(if index == 0 { "" } else { ", " }).add(&format!("{} = ?", column.name), [value.clone()]);
+    }
+    sql.add(" WHERE lane_id = ?", [lane.get().into()]);
+    matching(&mut sql, table, &[key(table).into_iter().map(|place| row[place].clone()).collect()]);
     sql.done()
-}
-
-/// Sets what [`described_streams`] returned of a stream.
-pub(crate) fn describe_stream(dialect: Dialect, lane: LaneId, row: &Row) -> Result<Statement> {
-    let mut sql = Sql::new(dialect, "copy rows");
-    let changes = [Value::Time(row.get(1)?), Value::Json(row.get(2)?), Value::I64(row.get(3)?)];
-    sql.push("UPDATE {s}streams SET ")
-        .add("updated_at = ?, metadata = ?, metadata_version = ?", changes)
-        .add(" WHERE lane_id = ? AND aggregate_id = ?", [lane.get().into(), Value::Text(row.get(0)?)]);
-    Ok(sql.done())
 }
 
 /// Returns a row's cells as the types of the table's columns.

@@ -27,9 +27,13 @@ pub(super) struct Entry {
     hash: Option<[u8; 32]>,
 }
 
-/// Parses a line. One without an id gets one from the import's name, its number and its bytes.
-pub(super) fn parse(name: Option<&str>, max_bytes: usize, number: u64, text: &str) -> Result<Entry, Failure> {
-    let line = Line::parse(text)?;
+/// Takes what a line says. One without an id gets one from the import's name, its number and its bytes.
+pub(super) fn entry(
+    line: Line<'_>,
+    name: Option<&str>,
+    max_bytes: usize,
+    (number, text): (u64, &str),
+) -> Result<Entry, Failure> {
     if line.is_marker() {
         let reason = "its event is one of the store's own, from an export of streams that were deleted or reused: import \
                       the whole export with --restore, into an empty topic";

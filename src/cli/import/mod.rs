@@ -1,23 +1,26 @@
-//! `annals import`: JSON lines of any size, in constant memory, each event once.
+//! `annals import`: lines of JSON of any size, in constant memory, each event once.
 
 mod append;
-mod lanes;
+mod check;
+mod input;
 mod restore;
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::archive::Manifest;
 use super::lines::{self, Chunk, Limits};
 use super::output::counted;
 use super::{Context, Exit, Failure, progress};
 use crate::error::Error;
 use crate::limits;
 use crate::store::Store;
+use check::{Check, Checked};
+use input::Input;
 
 /// Lines that are stored together, unless they have too many bytes.
 const BATCH: u16 = 2_000;
@@ -25,21 +28,30 @@ const BATCH: u16 = 2_000;
 /// A failure, with the line that is to blame for it, where one is.
 type Blame = (Option<u64>, Failure);
 
+/// The category of the streams of `CloudEvents` that name none.
+const CATEGORY: &str = "cloudevents";
+
 /// The arguments of `annals import`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A line needs aggregate_id, aggregate_type, event_type and data; optional are event_id, \
     event_version, event_timestamp, actor, actor_type, source, causation_id, correlation_id, content_type, metadata \
-    and tags. The database gives the time; the line's event_timestamp is kept as occurred_at of the metadata. Run \
-    again after an interruption, or after mending a line, an import goes on where it stopped.")]
+    and tags. Or it is a CloudEvent. The database gives the time; the line's event_timestamp is kept as occurred_at of \
+    the metadata. Run again after an interruption, or after mending a line, an import goes on where it stopped. An export \
+    is checked against its manifest, where it is a file before anything is stored. What zstd has compressed is known by \
+    its first bytes.")]
 pub(crate) struct Args {
     /// The file; - is standard input.
     file: String,
-    /// Keep positions, versions, ids and times of an export; the topic must be empty.
+    /// Restore an export as it was: positions, versions, ids, times, commands, snapshots and subscriptions; the topic must be
+    /// empty, or is created.
     #[arg(long)]
     restore: bool,
     /// The name from which lines without an `event_id` get one [default: the file's full path].
     #[arg(long, conflicts_with = "restore", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: Option<String>,
+    /// The category of the streams of CloudEvents that name none.
+    #[arg(long, conflicts_with = "restore", value_name = "NAME", default_value = CATEGORY)]
+    aggregate_type: String,
     /// Lines that are stored together.
     #[arg(long, value_name = "LINES", default_value_t = BATCH,
         value_parser = clap::value_parser!(u16).range(1..=limits::EVENTS_PER_REQUEST as i64))]
@@ -47,68 +59,125 @@ pub(crate) struct Args {
 }
 
 /// What came of an import.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Counts {
     pub imported: u64,
     pub skipped: u64,
     pub seconds: f64,
+    /// Of an export.
+    manifest: Option<Manifest>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
-    let store = context.store().await?;
-    let Counts { imported, skipped, seconds } = import(&store, args).await?;
-    let text = format!("imported {imported}, skipped {skipped}, {seconds:.2} s");
-    let printed = if context.json {
-        context.output().json(&json!({"imported": imported, "skipped": skipped, "seconds": seconds}))
-    } else {
-        context.output().line(&text)
-    };
+    let restores = args.restore;
+    let counts = if restores { restore(args, context).await? } else { append(&context.store().await?, args).await? };
+    let Counts { imported, skipped, seconds, manifest } = counts;
+    let mut object = json!({"imported": imported, "skipped": skipped, "seconds": seconds});
+    let mut text = format!("imported {imported}, skipped {skipped}, {seconds:.2} s");
+    if let Some(manifest) = manifest {
+        object["hash"] = manifest.hash.as_str().into();
+        if restores {
+            object["rows"] = manifest.row_count().into();
+            text += &format!(", {}", counted(manifest.row_count(), "other row"));
+        }
+        text += &format!("\nlog hash {}", manifest.hash);
+    }
+    let printed = if context.json { context.output().json(&object) } else { context.output().line(&text) };
     context.done(printed, &text)
 }
 
 /// Imports a file under a name of its own.
 #[cfg(feature = "sqlite")]
 pub(super) async fn import_file(store: &Store, file: &Path, name: &str) -> Result<Counts, Failure> {
-    let file = file.to_string_lossy().into_owned();
-    import(store, Args { file, restore: false, name: Some(name.to_owned()), batch: BATCH }).await
+    let (file, name) = (file.to_string_lossy().into_owned(), Some(name.to_owned()));
+    append(store, Args { file, restore: false, name, aggregate_type: CATEGORY.to_owned(), batch: BATCH }).await
 }
 
-async fn import(store: &Store, args: Args) -> Result<Counts, Failure> {
+/// Appends the events that are not there yet.
+async fn append(store: &Store, args: Args) -> Result<Counts, Failure> {
     let start = Instant::now();
-    let Source { read, bytes, path } = open(&args.file)?;
-    let limits = Limits { lines: args.batch.into(), line_bytes: lines::line_bytes(store.max_event_bytes()) };
-    let bar = progress::bytes(bytes);
-    let (outcome, imported, skipped) = if args.restore {
-        if bytes.is_some() {
-            lanes::check(store, open(&args.file)?.read, limits).await?;
-        }
-        let mut restore = restore::Restore::new(store).await?;
-        let chunks = reader(read, limits, restore::parse);
-        let outcome = drain(chunks, &bar, async |entries| restore.store(entries).await).await;
-        (outcome, restore.imported, restore.skipped)
-    } else {
-        let (name, max_bytes) = (args.name.or(path), store.max_event_bytes());
-        let mut import = append::Import::new(store);
-        let chunks = reader(read, limits, move |number, text| append::parse(name.as_deref(), max_bytes, number, text));
-        let outcome = drain(chunks, &bar, async |entries| import.store(entries).await).await;
-        (outcome, import.imported, import.skipped)
-    };
+    let input = Input::open(&args.file)?;
+    check_file(&input, &args.file).await?;
+    let (bar, is_export) = (progress::bytes(input.bytes), input.header.is_some());
+    let max_bytes = store.max_event_bytes();
+    let limits = input.limits(args.batch, max_bytes);
+    let (name, category) = (args.name.or(input.path.clone()), args.aggregate_type);
+    let mut import = append::Import::new(store);
+    let lines = Lines::read(input, limits, move |check, number, text| match check.line(text, &category)? {
+        Some(Checked::Event(line, _)) => append::entry(*line, name.as_deref(), max_bytes, (number, text)).map(Some),
+        _ => Ok(None),
+    });
+    let outcome = lines.drain(&bar, async |entries| import.store(entries).await).await;
     bar.finish_and_clear();
-    let counts = Counts { imported, skipped, seconds: start.elapsed().as_secs_f64() };
-    outcome.map(|()| counts).map_err(|blame| counts.explain(blame))
+    let append::Import { imported, skipped, .. } = import;
+    Counts { imported, skipped, ..Counts::default() }.ended(start, is_export, outcome)
+}
+
+/// Restores a log as it was.
+async fn restore(args: Args, context: &Context) -> Result<Counts, Failure> {
+    let start = Instant::now();
+    let input = Input::open(&args.file)?;
+    let Some(header) = &input.header else {
+        let reason = "line 1: it is not the header of an export, which --restore needs: make one by `annals export`";
+        return Err(Failure::usage(reason));
+    };
+    check_file(&input, &args.file).await?;
+    let store = restore::open(header, context).await?;
+    let bar = progress::bytes(input.bytes);
+    let limits = input.limits(args.batch, limits::EVENT_BYTES_MAX);
+    let mut restore = restore::Restore::new(&store).await?;
+    let lines =
+        Lines::read(input, limits, |check, _, text| Ok(check.line(text, CATEGORY)?.and_then(restore::Entry::new)));
+    let mut outcome = lines.drain(&bar, async |entries| restore.store(entries).await).await;
+    if outcome.is_ok()
+        && let Err(failure) = restore.finish().await
+    {
+        outcome = Err((None, failure));
+    }
+    bar.finish_and_clear();
+    let restore::Restore { imported, skipped, .. } = restore;
+    Counts { imported, skipped, ..Counts::default() }.ended(start, true, outcome)
+}
+
+/// Reads an export that is a file to its end, before anything of it is stored.
+async fn check_file(input: &Input, file: &str) -> Result<(), Failure> {
+    if input.header.is_none() || !input.is_file {
+        return Ok(());
+    }
+    let again = Input::open(file)?;
+    let (bar, limits) = (progress::bytes(again.bytes), again.limits(BATCH, limits::EVENT_BYTES_MAX));
+    let lines = Lines::read(again, limits, |check, _, text| check.line(text, CATEGORY).map(|_| None::<()>));
+    let checked = lines.drain(&bar, async |_| Ok(())).await;
+    bar.finish_and_clear();
+    checked.map(drop).map_err(|(line, failure)| {
+        let failure = line.into_iter().fold(failure, |failure, line| failure.at(&format!("line {line}")));
+        failure.then("nothing was stored")
+    })
 }
 
 impl Counts {
-    /// Says which line is to blame, what is stored, and what to do.
-    fn explain(self, (line, failure): Blame) -> Failure {
+    /// Returns what came of an import: the counts, or which line is to blame, what is stored, and what to do.
+    fn ended(
+        mut self,
+        start: Instant,
+        is_export: bool,
+        outcome: Result<Option<Manifest>, Blame>,
+    ) -> Result<Self, Failure> {
+        self.seconds = start.elapsed().as_secs_f64();
+        let (line, failure) = match outcome {
+            Ok(manifest) => return Ok(Self { manifest, ..self }),
+            Err(blame) => blame,
+        };
         let were = if self.imported == 1 { "was" } else { "were" };
         let stored = format!("{} {were} stored now, {} before", counted(self.imported, "line"), self.skipped);
-        match line {
+        Err(match line {
+            Some(line) if is_export => failure.at(&format!("line {line}")).then(&stored),
             Some(line) => {
                 failure.at(&format!("line {line}")).then(&format!("{stored}; mend the line and run it again"))
             }
+            None if is_export => failure.then(&format!("{stored}; run it again, or with a whole export, to go on")),
             None => failure.then(&format!("{stored}; run it again to go on")),
-        }
+        })
     }
 }
 
@@ -122,53 +191,41 @@ fn failure(error: Error) -> Failure {
     }
 }
 
-/// Standard input, or a file.
-struct Source {
-    read: Box<dyn Read + Send>,
-    /// How long it is, if that is known.
-    bytes: Option<u64>,
-    /// Its full path, if it has one.
-    path: Option<String>,
+/// Lines that a thread of its own reads and parses, at most two chunks ahead.
+struct Lines<T> {
+    chunks: mpsc::Receiver<Chunk<T>>,
+    reading: JoinHandle<Check>,
 }
 
-fn open(file: &str) -> Result<Source, Failure> {
-    if file == "-" {
-        return Ok(Source { read: Box::new(io::stdin()), bytes: None, path: None });
+impl<T: Send + 'static> Lines<T> {
+    fn read(
+        input: Input,
+        limits: Limits,
+        mut parse: impl FnMut(&mut Check, u64, &str) -> Result<Option<T>, Failure> + Send + 'static,
+    ) -> Self {
+        let (sender, chunks) = mpsc::channel(1);
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut check = Check::default();
+            lines::read(input.read, limits, |number, text| parse(&mut check, number, text), &sender);
+            check
+        });
+        Self { chunks, reading }
     }
-    let failed = |error: io::Error| Failure::usage(format!("can't read {file}: {error}"));
-    let opened = File::open(file).map_err(failed)?;
-    let metadata = opened.metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(Failure::usage(format!("can't read {file}: it is a folder, not a file")));
-    }
-    let path = std::fs::canonicalize(file).map_err(failed)?;
-    let bytes = metadata.is_file().then_some(metadata.len());
-    Ok(Source { read: Box::new(opened), bytes, path: Some(path.to_string_lossy().into_owned()) })
-}
 
-/// Reads and parses on a thread of its own, at most two chunks ahead.
-fn reader<T: Send + 'static>(
-    source: Box<dyn Read + Send>,
-    limits: Limits,
-    parse: impl Fn(u64, &str) -> Result<T, Failure> + Send + 'static,
-) -> mpsc::Receiver<Chunk<T>> {
-    let (sender, chunks) = mpsc::channel(1);
-    tokio::task::spawn_blocking(move || lines::read(source, limits, parse, &sender));
-    chunks
-}
-
-/// Stores chunk after chunk.
-async fn drain<T>(
-    mut chunks: mpsc::Receiver<Chunk<T>>,
-    bar: &indicatif::ProgressBar,
-    mut store: impl AsyncFnMut(Vec<(u64, T)>) -> Result<(), Blame>,
-) -> Result<(), Blame> {
-    while let Some(chunk) = chunks.recv().await {
-        store(chunk.entries).await?;
-        bar.set_position(chunk.read);
-        if let Some((line, failure)) = chunk.failure {
-            return Err((Some(line), failure));
+    /// Stores chunk after chunk, and returns the manifest, where the input was an export.
+    async fn drain(
+        mut self,
+        bar: &indicatif::ProgressBar,
+        mut store: impl AsyncFnMut(Vec<(u64, T)>) -> Result<(), Blame>,
+    ) -> Result<Option<Manifest>, Blame> {
+        while let Some(chunk) = self.chunks.recv().await {
+            store(chunk.entries).await?;
+            bar.set_position(chunk.read);
+            if let Some((line, failure)) = chunk.failure {
+                return Err((Some(line), failure));
+            }
         }
+        let check = self.reading.await.map_err(|error| (None, Failure::new(Exit::Failure, error.to_string())))?;
+        check.end().map_err(|failure| (None, failure))
     }
-    Ok(())
 }

@@ -1,18 +1,54 @@
-//! Takes a log over as it was: positions, versions, ids and times.
+//! Takes a log over as it was: positions, versions, ids and times, and the rows beside the events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::lanes::Lanes;
+use super::check::Checked;
 use super::{Blame, failure};
-use crate::cli::line::Line;
-use crate::cli::{Exit, Failure};
+use crate::cli::archive::{Header, Row};
+use crate::cli::{Context, Exit, Failure};
+use crate::copy::{self, rows};
+use crate::error::Error;
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
+use crate::sql::copy::rows_at_once;
 use crate::store::Store;
 
-/// Parses a line of an export.
-pub(super) fn parse(_number: u64, text: &str) -> Result<RecordedEvent, Failure> {
-    Ok(Line::parse(text)?.recorded()?)
+/// What is restored of a line.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Event(RecordedEvent),
+    Row(Row),
+}
+
+impl Entry {
+    pub(super) fn new(line: Checked<'_>) -> Option<Self> {
+        match line {
+            Checked::Event(_, event) => event.map(Self::Event),
+            Checked::Row(row) => Some(Self::Row(row)),
+        }
+    }
+}
+
+/// Opens the topic that an export is restored into, which gets the log's identity.
+pub(super) async fn open(header: &Header, context: &Context) -> Result<Store, Failure> {
+    if header.selection.is_some() {
+        let reason =
+            "the export is a part of a log, which only a whole one can be restored from: import it without --restore";
+        return Err(Failure::usage(reason));
+    }
+    let store = context.store_for(&header.topic, header.partitions).await?;
+    let (has, own) = (header.partitions, store.topic().lanes.len());
+    if usize::from(has) != own {
+        let lanes = if has == 1 { "1 lane".to_owned() } else { format!("{has} lanes") };
+        return Err(Failure::usage(format!(
+            "the export has {lanes}, the topic {own}: restore into a topic created with --partitions {has}"
+        )));
+    }
+    copy::adopt(&store, header.incarnation).await.map_err(|error| match error {
+        Error::Invalid { .. } => Failure::new(Exit::Conflict, error.report()),
+        error => error.into(),
+    })?;
+    Ok(store)
 }
 
 /// Where a restore stands.
@@ -20,7 +56,8 @@ pub(super) fn parse(_number: u64, text: &str) -> Result<RecordedEvent, Failure> 
 pub(super) struct Restore<'a> {
     store: &'a Store,
     heads: HashMap<LaneId, Position>,
-    lanes: Lanes,
+    /// The tables that change all the time, of which rows were stored.
+    replaced: HashSet<(LaneId, &'static str)>,
     pub imported: u64,
     pub skipped: u64,
 }
@@ -28,36 +65,51 @@ pub(super) struct Restore<'a> {
 impl<'a> Restore<'a> {
     pub(super) async fn new(store: &'a Store) -> Result<Self, Failure> {
         let heads = store.heads().await?.into_iter().collect();
-        Ok(Self { store, heads, lanes: Lanes::default(), imported: 0, skipped: 0 })
+        Ok(Self { store, heads, replaced: HashSet::new(), imported: 0, skipped: 0 })
     }
 
-    /// Stores lines at the ends of their lanes. Those that stand there already are skipped: an earlier run was
-    /// interrupted. Anything else in their places is a failure.
-    pub(super) async fn store(&mut self, entries: Vec<(u64, RecordedEvent)>) -> Result<(), Blame> {
-        for (line, event) in &entries {
-            let own = self.store.lane(&event.aggregate_id);
-            let topic_lanes = self.store.topic().lanes.len();
-            self.lanes.add(event.lane, own, topic_lanes).map_err(|failure| (Some(*line), failure))?;
+    /// Stores lines. The rows of a lane come after the events of which they tell.
+    pub(super) async fn store(&mut self, entries: Vec<(u64, Entry)>) -> Result<(), Blame> {
+        let (mut events, mut rows): (Vec<_>, Vec<Row>) = (Vec::new(), Vec::new());
+        for (line, entry) in entries {
+            match entry {
+                Entry::Event(event) => events.push((line, event)),
+                Entry::Row(row) => {
+                    self.store_events(std::mem::take(&mut events)).await?;
+                    let others = |first: &Row| first.table.name != row.table.name || first.partition != row.partition;
+                    if rows.first().is_some_and(others) || rows.len() == rows_at_once(row.table) {
+                        self.store_rows(std::mem::take(&mut rows)).await?;
+                    }
+                    rows.push(row);
+                }
+            }
         }
+        self.store_rows(rows).await?;
+        self.store_events(events).await
+    }
+
+    /// Ends a restore: tables that change all the time have no rows but those of the export.
+    pub(super) async fn finish(&mut self) -> Result<(), Failure> {
+        for lane in &self.store.topic().lanes {
+            for table in rows::tables(&rows::MOVING).filter(|table| !self.replaced.contains(&(*lane, table.name))) {
+                rows::Lane { store: self.store, id: *lane }.replace(table, Vec::new()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores events at the ends of their lanes. Those that stand there already are skipped: an earlier run was
+    /// interrupted. Anything else in their places is a failure.
+    async fn store_events(&mut self, entries: Vec<(u64, RecordedEvent)>) -> Result<(), Blame> {
         let mut lanes: HashMap<LaneId, Vec<RecordedEvent>> = HashMap::new();
         let mut stored = Vec::new();
-        let mut blame = None;
         for (line, mut event) in entries {
-            let lane = self.store.lane(&event.aggregate_id);
-            let head = self.heads.get(&lane).copied().unwrap_or_default();
-            event.lane = lane;
-            if event.position <= head {
+            event.lane = self.store.lane(&event.aggregate_id);
+            if event.position <= self.heads.get(&event.lane).copied().unwrap_or_default() {
                 stored.push((line, event));
-                continue;
+            } else {
+                lanes.entry(event.lane).or_default().push(event);
             }
-            let waiting = lanes.entry(lane).or_default();
-            let expected = waiting.last().map_or(head, |last| last.position).next();
-            if event.position != expected {
-                let reason = format!("it has position {}, and {expected} is next", event.position);
-                blame = Some((Some(line), Failure::usage(format!("{reason}: --restore needs a whole export"))));
-                break;
-            }
-            waiting.push(event);
         }
         self.compare(&stored).await?;
         for (lane, events) in lanes {
@@ -65,7 +117,7 @@ impl<'a> Restore<'a> {
             self.imported += events.len() as u64;
             self.heads.insert(lane, head);
         }
-        blame.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Checks that what stands in the topic already is what the lines say.
@@ -83,5 +135,16 @@ impl<'a> Restore<'a> {
             self.skipped += 1;
         }
         Ok(())
+    }
+
+    /// Stores rows of one table and lane.
+    async fn store_rows(&mut self, rows: Vec<Row>) -> Result<(), Blame> {
+        let Some(Row { table, partition, .. }) = rows.first() else { return Ok(()) };
+        let (table, id) = (*table, self.store.topic().lanes[*partition]);
+        let lane = rows::Lane { store: self.store, id };
+        let cells = rows.into_iter().map(|row| row.cells).collect();
+        let replaces = rows::MOVING.contains(&table.name) && self.replaced.insert((id, table.name));
+        let stored = if replaces { lane.replace(table, cells).await } else { lane.add(table, cells).await.map(drop) };
+        stored.map_err(|error| (None, failure(error)))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Annals, Run};
 
@@ -220,10 +220,10 @@ fn markers_of_an_export_need_a_restore() {
     let export = annals.ok(["export"]);
     for number in [2, 3, 4, 5] {
         let other = Annals::new();
-        let line = export.lines().nth(number - 1).unwrap();
+        let line = export.lines().nth(number).unwrap();
         other.feed(["import", "-"], line).fails(2, "line 1: its event is one of the store's own");
         other.feed(["import", "-"], line).fails(2, "import the whole export with --restore");
-        other.feed(["import", "-"], &export).fails(2, "line 2: its event is one of the store's own");
+        other.feed(["import", "-"], &export).fails(2, "line 3: its event is one of the store's own");
     }
 }
 
@@ -237,7 +237,7 @@ fn an_export_is_restored_as_it_was() {
     annals.ok(["stream", "delete", "s"]);
     annals.ok(["stream", "reuse", "s"]);
     annals.ok(["stream", "delete", "s2"]);
-    assert_eq!(annals.json(["export", "-o", "log.jsonl"])[0], json!({"exported": 6}));
+    assert_eq!(annals.json(["export", "-o", "log.jsonl"])[0]["exported"], 6);
     let exported = std::fs::read_to_string(annals.path("log.jsonl")).unwrap();
     assert_eq!(annals.ok(["export"]), exported);
     let other = annals.url("other.db");
@@ -261,12 +261,13 @@ fn a_restore_refuses_what_would_not_be_the_same_log() {
         let fresh = Annals::new();
         move |input: &str| fresh.feed(["import", "-", "--restore"], input)
     };
-    fresh()(log.lines().nth(1).unwrap()).fails(2, "line 1: it has position 2, and 1 is next");
-    fresh()(&log.replace(r#""data":2"#, r#""data":3"#)).fails(2, "line 2: invalid hash");
-    fresh()(&lines(1)).fails(2, "line 1: invalid event_timestamp");
+    let lines: Vec<&str> = log.lines().collect();
+    fresh()(&format!("{}\n{}", lines[0], lines[2])).fails(2, "line 2: it has position 2, and 1 is next");
+    fresh()(&log.replace(r#""data":2"#, r#""data":3"#)).fails(2, "line 3: invalid hash");
+    fresh()(&self::lines(1)).fails(2, "line 1: it is not the header of an export");
     let other = Annals::new();
     other.put("s", "A", "1");
-    other.feed(["import", "-", "--restore"], &log).fails(3, "line 1: position 1 holds another event");
+    other.feed(["import", "-", "--restore"], &log).fails(3, "topic \"default\" holds another log");
     assert_eq!(other.log().len(), 1);
 }
 
@@ -289,13 +290,14 @@ fn an_export_takes_filters_and_leaves_no_partial_file() {
     annals.put("s", "A", "1");
     annals.put("s", "B", "2");
     annals.put("t", "A", "3");
-    assert_eq!(annals.ok(["export", "--stream", "s"]).lines().count(), 2);
-    assert_eq!(annals.ok(["export", "--type", "A", "--after", "1"]).lines().count(), 1);
+    let events = |text: String| text.lines().filter(|line| line.contains("\"event_type\"")).count();
+    assert_eq!(events(annals.ok(["export", "--stream", "s"])), 2);
+    assert_eq!(events(annals.ok(["export", "--type", "A", "--after", "1"])), 1);
     annals.ok(["export", "-o", "x.jsonl"]);
     let files = std::fs::read_dir(annals.path(".")).unwrap().map(|entry| entry.unwrap().file_name());
     let hidden: Vec<_> = files.filter(|name| name.to_string_lossy().starts_with('.')).collect();
     assert!(annals.path("x.jsonl").exists() && hidden.is_empty(), "{hidden:?}");
-    assert_eq!(annals.ok(["export", "-o", "-"]).lines().count(), 3);
+    assert_eq!(events(annals.ok(["export", "-o", "-"])), 3);
 }
 
 #[test]
@@ -315,11 +317,11 @@ fn an_export_writes_into_a_pipe_and_through_a_link() {
     let pipe = annals.path("pipe");
     let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
     annals.ok(["export", "-o", "pipe"]);
-    assert_eq!(reader.join().unwrap().lines().count(), 1);
+    assert_eq!(reader.join().unwrap().lines().count(), 3);
 
     std::fs::write(annals.path("whole.jsonl"), "").unwrap();
     std::os::unix::fs::symlink(annals.path("whole.jsonl"), annals.path("link.jsonl")).unwrap();
     annals.ok(["export", "-o", "link.jsonl"]);
     assert!(annals.path("link.jsonl").is_symlink());
-    assert_eq!(std::fs::read_to_string(annals.path("whole.jsonl")).unwrap().lines().count(), 1);
+    assert_eq!(std::fs::read_to_string(annals.path("whole.jsonl")).unwrap().lines().count(), 3);
 }

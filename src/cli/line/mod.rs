@@ -1,5 +1,8 @@
 //! An event as one line of JSON, with the contract's field names: what `import` and `append` read, and `export` and
-//! `--json` write.
+//! `--json` write. Or as a `CloudEvent`.
+
+mod cloud_event;
+mod members;
 
 use base64::Engine as _;
 use chrono::{DateTime, Utc};
@@ -7,6 +10,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use uuid::Uuid;
+
+pub(crate) use members::Members;
 
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker, object};
@@ -66,11 +71,32 @@ impl<'a> Line<'a> {
         if !text.trim_start().starts_with('{') {
             return Err(Error::invalid("json", "the line is not a json object"));
         }
-        serde_json::from_str(text).map_err(|error| {
-            let reason = error.to_string();
-            // A line has no lines: only the column helps.
-            Error::invalid("json", reason.replace(" at line 1 column", " at column"))
-        })
+        serde_json::from_str(text).map_err(|error| members::invalid("json", &error))
+    }
+
+    const fn empty() -> Self {
+        Self {
+            aggregate_id: None,
+            aggregate_type: None,
+            event_type: String::new(),
+            data: RawValue::NULL,
+            event_id: None,
+            event_version: None,
+            event_timestamp: None,
+            actor: None,
+            actor_type: None,
+            source: None,
+            causation_id: None,
+            correlation_id: None,
+            content_type: None,
+            metadata: None,
+            tags: None,
+            exact: None,
+            lane: None,
+            position: None,
+            aggregate_version: None,
+            hash: None,
+        }
     }
 
     pub(crate) const fn event_id(&self) -> Option<Uuid> {
@@ -136,8 +162,8 @@ impl<'a> Line<'a> {
         Ok(event)
     }
 
-    /// Returns the event as it was in the log that the line was exported from.
-    pub(crate) fn recorded(self) -> Result<RecordedEvent> {
+    /// Returns the event as it was in the log that the line was exported from, in the lane that its line names.
+    pub(crate) fn recorded(&self) -> Result<RecordedEvent> {
         let stream = self.stream()?;
         let needed = |what| move || Error::invalid(what, "the line has none, and --restore needs a whole export");
         let time = self.event_timestamp.as_deref().ok_or_else(needed("event_timestamp"))?;
@@ -154,9 +180,9 @@ impl<'a> Line<'a> {
             payload: self.payload()?,
             metadata: self.metadata()?,
             hash: self.hash()?,
-            event_type: name::check("event_type", self.event_type)?,
+            event_type: name::check("event_type", self.event_type.as_str())?,
             event_version: self.event_version.unwrap_or(1),
-            actor: self.actor.map(|actor| name::check("actor", actor)).transpose()?,
+            actor: self.actor.as_deref().map(|actor| name::check("actor", actor)).transpose()?,
             actor_type: self.actor_type.unwrap_or_default(),
             source: self.source.unwrap_or_default(),
             causation_id: self.causation_id,
@@ -194,15 +220,22 @@ fn with_occurred_at(metadata: Option<Json>, time: &str) -> Result<Json> {
         occurred_at: Option<IgnoredAny>,
     }
     timestamp(time)?;
-    let Some(metadata) = metadata else { return Json::from_value(&serde_json::json!({"occurred_at": time})) };
-    let text = metadata.as_str().trim();
     // A key that stands twice is an error to serde: it is there already, then.
-    if serde_json::from_str::<Probe>(text).map_or(true, |probe| probe.occurred_at.is_some()) {
-        return Ok(metadata);
+    let has_one = |text: &str| serde_json::from_str::<Probe>(text).map_or(true, |probe| probe.occurred_at.is_some());
+    match metadata {
+        Some(metadata) if has_one(metadata.as_str()) => Ok(metadata),
+        metadata => {
+            Json::parse(with_member(metadata.as_ref().map(Json::as_str), "occurred_at", &format!("\"{time}\"")))
+        }
     }
+}
+
+/// Adds a member, whose value is JSON, to the text of an object; makes one where there is none.
+fn with_member(object: Option<&str>, name: &str, value: &str) -> String {
+    let text = object.unwrap_or("{}").trim();
     let inner = text.strip_suffix('}').unwrap_or(text).trim_end();
     let comma = if inner.ends_with('{') { "" } else { "," };
-    Json::parse(format!("{inner}{comma}\"occurred_at\":\"{time}\"}}"))
+    format!("{inner}{comma}\"{name}\":{value}}}")
 }
 
 fn timestamp(text: &str) -> Result<DateTime<Utc>> {
@@ -212,7 +245,7 @@ fn timestamp(text: &str) -> Result<DateTime<Utc>> {
     Ok(time.to_utc())
 }
 
-fn digest(text: &str) -> Result<[u8; 32]> {
+pub(crate) fn digest(text: &str) -> Result<[u8; 32]> {
     let wrong = || Error::invalid("hash", "it is not 64 hexadecimal digits");
     if text.len() != 64 || !text.is_ascii() {
         return Err(wrong());

@@ -1,0 +1,65 @@
+//! Where lines come from: standard input, or a file; as they are, or compressed.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+
+use crate::cli::archive::{Header, decompressed};
+use crate::cli::lines;
+use crate::cli::{Failure, lines::Limits};
+
+/// Bytes of the line of a header: beyond the largest selection.
+const HEADER_BYTES: u64 = 1024 * 1024;
+
+/// What is imported.
+pub(super) struct Input {
+    pub read: Box<dyn Read + Send>,
+    /// How long it is, if that is known.
+    pub bytes: Option<u64>,
+    /// Its full path, if it has one.
+    pub path: Option<String>,
+    /// Whether it can be read twice.
+    pub is_file: bool,
+    /// The header, where it is an export.
+    pub header: Option<Header>,
+}
+
+impl Input {
+    /// Opens a file, or `-`, standard input, and reads the first line.
+    pub(super) fn open(file: &str) -> Result<Self, Failure> {
+        if file == "-" {
+            return Self::of(io::stdin(), None, None);
+        }
+        let failed = |error: io::Error| Failure::usage(format!("can't read {file}: {error}"));
+        let opened = File::open(file).map_err(failed)?;
+        let metadata = opened.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(Failure::usage(format!("can't read {file}: it is a folder, not a file")));
+        }
+        let path = std::fs::canonicalize(file).map_err(failed)?.to_string_lossy().into_owned();
+        Self::of(opened, metadata.is_file().then_some(metadata.len()), Some(path))
+    }
+
+    fn of(source: impl Read + Send + 'static, bytes: Option<u64>, path: Option<String>) -> Result<Self, Failure> {
+        let (source, is_compressed) = decompressed(source)?;
+        let mut source = BufReader::new(source);
+        let mut line = Vec::new();
+        // What is wrong with the first line is said when it is read again, as with all others.
+        let header = match source.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut line) {
+            Ok(_) => lines::text(&line, 1).ok().flatten().map_or(Ok(None), Header::of_line),
+            Err(_) => Ok(None),
+        };
+        Ok(Self {
+            header: header.map_err(|error| Failure::from(error).at("line 1"))?,
+            is_file: bytes.is_some(),
+            bytes: bytes.filter(|_| !is_compressed),
+            path,
+            read: Box::new(Cursor::new(line).chain(source)),
+        })
+    }
+
+    /// Returns how it is read, where so many lines are stored together, and events have so many bytes.
+    pub(super) fn limits(&self, lines: u16, event_bytes: usize) -> Limits {
+        let line_bytes = if self.header.is_some() { lines::EXPORT_LINE_BYTES } else { lines::line_bytes(event_bytes) };
+        Limits { lines: lines.into(), line_bytes }
+    }
+}
