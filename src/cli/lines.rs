@@ -1,6 +1,6 @@
 //! Reads JSON lines in bounded memory, and cuts a file of them into chunks.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use tokio::sync::mpsc;
 
@@ -88,10 +88,7 @@ pub(crate) fn next(
     read: &mut u64,
 ) -> Result<bool, Failure> {
     line.clear();
-    let bytes = source.take(limit as u64 + 2).read_until(b'\n', line).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => Failure::usage(error.to_string()),
-        _ => error.into(),
-    })?;
+    let bytes = source.take(limit as u64 + 2).read_until(b'\n', line).map_err(failed)?;
     *read += bytes as u64;
     if line.last() == Some(&b'\n') {
         line.pop();
@@ -104,6 +101,14 @@ pub(crate) fn next(
         return Err(Failure::usage(reason));
     }
     Ok(bytes > 0)
+}
+
+/// Says why bytes can't be read: compressed ones may be damaged.
+pub(crate) fn failed(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Failure::usage(error.to_string()),
+        _ => error.into(),
+    }
 }
 
 /// Returns the text of a line; none where it is empty. The mark that some editors put at a file's beginning says nothing.

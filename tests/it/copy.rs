@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::support::server;
 
 /// Returns a fresh database of an engine, where there is one.
-fn database(engine: &str) -> Option<FreshDatabase> {
+pub fn database(engine: &str) -> Option<FreshDatabase> {
     let url = match engine {
         "sqlite" => Some(format!("sqlite:{}", Path::new(env!("CARGO_TARGET_TMPDIR")).join("copy.db").display())),
         server_engine => server(server_engine),
@@ -24,17 +24,17 @@ fn database(engine: &str) -> Option<FreshDatabase> {
     url.map(|url| FreshDatabase::new(&url).unwrap())
 }
 
-fn stream(id: &str) -> Stream {
+pub fn stream(id: &str) -> Stream {
     Stream::new("thing", id).unwrap()
 }
 
-async fn open(database: &FreshDatabase, topic: &str) -> Store {
+pub async fn open(database: &FreshDatabase, topic: &str) -> Store {
     let config: Config = database.url().parse::<Config>().unwrap().with_topic(topic).unwrap();
     Store::connect_with(config).await.unwrap()
 }
 
 /// Makes a topic of three lanes with something of everything that a topic can hold.
-async fn filled(database: &FreshDatabase) -> Store {
+pub async fn filled(database: &FreshDatabase) -> Store {
     let first = database.store().await.unwrap();
     first.create_topic("orders", 3).await.unwrap();
     first.close().await;

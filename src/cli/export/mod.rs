@@ -98,11 +98,11 @@ async fn write(
     let is_whole = selection.is_none();
     let header = Header::new(topic.name, topic.incarnation, partitions, selection);
     let format = Format::new(shape, &header);
-    let line = format.header(&header)?;
-    out.line(&line)?;
+    let first = format.header(&header)?;
+    out.line(&first)?;
     let total: i64 = store.heads().await?.iter().map(|(_, head)| head.get()).sum();
     let bar = progress::events(u64::try_from(total).ok().filter(|_| is_whole));
-    let mut export = Export { store, out, tally: Tally::new(topic.lanes.len(), &line), rows: 0, format, bar };
+    let mut export = Export { store, out, tally: Tally::new(topic.lanes.len(), &first), rows: 0, format, bar };
     for (partition, id) in topic.lanes.into_iter().enumerate() {
         let lane = Lane { store, id };
         // Where readers stand now, the events will reach to.

@@ -24,7 +24,7 @@ pub(super) struct Check {
 #[derive(Debug)]
 pub(super) enum Checked<'a> {
     /// An event; as it was, where it is one of an export.
-    Event(Box<Line<'a>>, Option<RecordedEvent>),
+    Event(Box<Line<'a>>, Option<Box<RecordedEvent>>),
     Row(Row),
 }
 
@@ -45,7 +45,7 @@ impl Check {
             (Record::Event(line), Some(tally)) => {
                 let event = line.recorded()?;
                 take(tally, &event, self.is_selection)?;
-                return Ok(Some(Checked::Event(line, Some(event))));
+                return Ok(Some(Checked::Event(line, Some(Box::new(event)))));
             }
             (_, None) => return Err(Failure::usage("it is of an export, whose first line, the header, is missing")),
             (Record::Row(row), Some(tally)) => {

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
+use crate::cli::Failure;
 use crate::cli::archive::{Header, decompressed};
-use crate::cli::lines;
-use crate::cli::{Failure, lines::Limits};
+use crate::cli::lines::{self, Limits};
 
 /// Bytes of the line of a header: beyond the largest selection.
 const HEADER_BYTES: u64 = 1024 * 1024;
@@ -43,11 +43,9 @@ impl Input {
         let (source, is_compressed) = decompressed(source)?;
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
-        // What is wrong with the first line is said when it is read again, as with all others.
-        let header = match source.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut line) {
-            Ok(_) => lines::text(&line, 1).ok().flatten().map_or(Ok(None), Header::of_line),
-            Err(_) => Ok(None),
-        };
+        source.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut line).map_err(lines::failed)?;
+        // A first line that is no text is refused when it is read again, as with all others.
+        let header = lines::text(&line, 1).ok().flatten().map_or(Ok(None), Header::of_line);
         Ok(Self {
             header: header.map_err(|error| Failure::from(error).at("line 1"))?,
             is_file: bytes.is_some(),

@@ -28,7 +28,7 @@ const BATCH: u16 = 2_000;
 /// A failure, with the line that is to blame for it, where one is.
 type Blame = (Option<u64>, Failure);
 
-/// The category of the streams of `CloudEvents` that name none.
+/// The category of the streams of CloudEvents that name none.
 const CATEGORY: &str = "cloudevents";
 
 /// The arguments of `annals import`.

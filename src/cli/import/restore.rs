@@ -16,7 +16,7 @@ use crate::store::Store;
 /// What is restored of a line.
 #[derive(Debug)]
 pub(super) enum Entry {
-    Event(RecordedEvent),
+    Event(Box<RecordedEvent>),
     Row(Row),
 }
 
@@ -73,7 +73,7 @@ impl<'a> Restore<'a> {
         let (mut events, mut rows): (Vec<_>, Vec<Row>) = (Vec::new(), Vec::new());
         for (line, entry) in entries {
             match entry {
-                Entry::Event(event) => events.push((line, event)),
+                Entry::Event(event) => events.push((line, *event)),
                 Entry::Row(row) => {
                     self.store_events(std::mem::take(&mut events)).await?;
                     let others = |first: &Row| first.table.name != row.table.name || first.partition != row.partition;

@@ -34,8 +34,8 @@ impl<'a> Line<'a> {
         };
         let content_type = line.take_data(&mut members)?;
         let metadata = if own.is_some() { line.take_own(&mut members)? } else { None };
-        let mut kept: Vec<(String, String)> =
-            members.rest().into_iter().map(|(name, value)| (name, value.get().to_owned())).collect();
+        let given = members.rest().into_iter().filter(|(_, value)| value.get() != "null");
+        let mut kept: Vec<_> = given.map(|(name, value)| (name, value.get().to_owned())).collect();
         kept.extend(content_type.map(|value| ("datacontenttype".to_owned(), value.get().to_owned())));
         if own.is_none() {
             kept.extend([("id".to_owned(), quoted(&id)), ("source".to_owned(), quoted(&source))]);
@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
         let given = |value: &&RawValue| value.get() != "null";
         let (json, bytes) = (members.take("data"), members.take("data_base64").filter(given));
         let content_type = members.take("datacontenttype").filter(given);
-        if json.filter(given).is_some() && bytes.is_some() {
+        if json.as_ref().is_some_and(given) && bytes.is_some() {
             return Err(Error::invalid("data", "the event has data_base64 too, and one of them at most is allowed"));
         }
         self.data = bytes.or(json).unwrap_or(RawValue::NULL);

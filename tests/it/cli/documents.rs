@@ -8,6 +8,7 @@ use rstest::rstest;
 #[rstest]
 #[case::topics("topics.md")]
 #[case::copy("copy.md")]
+#[case::export("export.md")]
 fn the_commands_of_a_page_run(#[case] page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = std::fs::read_to_string(path).unwrap();

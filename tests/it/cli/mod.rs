@@ -1,6 +1,7 @@
 //! The real binary on SQLite files.
 
 mod documents;
+mod export;
 mod import;
 mod input;
 mod process;
