@@ -6,10 +6,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::ser::{Error as _, Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use crate::cli::line::{self, Members};
+use crate::cli::line::Members;
 use crate::copy::rows::{self, Cells};
 use crate::error::{Error, Result};
-use crate::hash::hex;
+use crate::hash::{self, hex};
 use crate::json::Json;
 use crate::schema::shape::{Column, Kind, Table};
 use crate::sql::Value;
@@ -113,7 +113,7 @@ fn cell(members: &mut Members<'_>, exact: Option<String>, column: &Column) -> Re
         Kind::Time => Value::Time(members.read::<DateTime<Utc>>(name)?),
         Kind::Digest => {
             let text: Option<String> = members.read(name)?;
-            Value::Bytes(text.map(|text| line::digest(&text)).transpose()?.map(Vec::from))
+            Value::Bytes(text.map(|text| hash::from_hex(&text)).transpose()?.map(Vec::from))
         }
         Kind::Json(_) => {
             let there = members.take(name).map(|value| value.get().to_owned());

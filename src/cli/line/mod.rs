@@ -15,6 +15,7 @@ pub(crate) use members::Members;
 
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker, object};
+use crate::hash;
 use crate::json::Json;
 use crate::name;
 use crate::position::{LaneId, Position, Version};
@@ -109,7 +110,7 @@ impl<'a> Line<'a> {
     }
 
     pub(crate) fn hash(&self) -> Result<Option<[u8; 32]>> {
-        self.hash.as_deref().map(digest).transpose()
+        self.hash.as_deref().map(hash::from_hex).transpose()
     }
 
     /// Returns the stream that the line names.
@@ -243,17 +244,4 @@ fn timestamp(text: &str) -> Result<DateTime<Utc>> {
         Error::invalid("event_timestamp", format!("{text:?} is not an RFC 3339 time such as 2026-01-31T09:30:00Z"))
     })?;
     Ok(time.to_utc())
-}
-
-pub(crate) fn digest(text: &str) -> Result<[u8; 32]> {
-    let wrong = || Error::invalid("hash", "it is not 64 hexadecimal digits");
-    if text.len() != 64 || !text.is_ascii() {
-        return Err(wrong());
-    }
-    let mut hash = [0; 32];
-    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-        let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
-        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
-    }
-    Ok(hash)
 }
