@@ -132,6 +132,7 @@ async fn a_deleted_topic_is_hidden_and_comes_back_with_its_log(f: &Fixture) -> V
     let topics = initialized(f).await?;
     let made = topics.create(here(f, "a").build()?).await?;
     put(&topics, "a", "s").await?;
+    let log = topics.store("a").await?.topic().clone();
     ensure_err!(topics.delete("a", Version::new(7)).await, Error::Conflict { actual, .. } if actual == Version::new(1));
     topics.delete("a", made.version).await?;
     ensure_eq!(topics.list()?, [], "topics in the list");
@@ -140,6 +141,7 @@ async fn a_deleted_topic_is_hidden_and_comes_back_with_its_log(f: &Fixture) -> V
     ensure_err!(topics.delete("a", Version::new(2)).await, Error::TopicDeleted { .. });
     let again = topics.create(here(f, "a").build()?).await?;
     ensure_eq!(again.version, Version::new(3), "the version of the configuration");
+    ensure_eq!(*topics.store("a").await?.topic(), log, "lanes and identity of the log");
     ensure_eq!(topics.version("a", "s").await?, Version::new(1), "the version of a stream of before");
     topics.close().await;
     Ok(())

@@ -1,9 +1,11 @@
 //! What the cases about topics of many databases share.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::case::{Failure, Verdict};
 use super::harness::{Fixture, with_options};
@@ -16,9 +18,13 @@ use crate::topics::{Registry, TopicConfig, TopicConfigBuilder, Topics};
 
 /// Topics whose configuration is in the case's database, with the case's own connections.
 pub(super) fn topics(f: &Fixture) -> Result<Topics> {
+    topics_of(f, &f.store)
+}
+
+fn topics_of(f: &Fixture, store: &Store) -> Result<Topics> {
     let registry = Registry::default();
     let url = url(f);
-    registry.lend(&url, Arc::clone(f.store.backend()))?;
+    registry.lend(&url, Arc::clone(store.backend()))?;
     Topics::builder(url).registry(registry).build()
 }
 
@@ -32,6 +38,49 @@ pub(super) async fn initialized(f: &Fixture) -> Result<Topics> {
     let topics = topics(f)?;
     topics.initialize().await?;
     Ok(topics)
+}
+
+/// Topics of another program: with connections of their own.
+pub(super) struct Instance {
+    pub topics: Topics,
+    store: Store,
+}
+
+impl Instance {
+    pub(super) async fn start(f: &Fixture) -> Result<Self> {
+        let store = f.another().await?;
+        let topics = topics_of(f, &store)?;
+        topics.initialize().await?;
+        Ok(Self { topics, store })
+    }
+
+    pub(super) async fn end(self) {
+        self.topics.close().await;
+        self.store.close().await;
+    }
+}
+
+/// A SQLite file for topics, which is removed with this.
+pub(super) struct File(PathBuf);
+
+impl File {
+    pub(super) fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("annals-topics-{}.db", Uuid::now_v7())))
+    }
+
+    pub(super) fn topic(&self, name: &str) -> TopicConfigBuilder {
+        TopicConfig::builder(name).adapter("file").connection(self.0.to_string_lossy())
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        for end in ["", "-wal", "-shm"] {
+            let mut path = self.0.clone().into_os_string();
+            path.push(end);
+            drop(std::fs::remove_file(path));
+        }
+    }
 }
 
 /// A topic in the case's database.

@@ -38,6 +38,8 @@ mod idempotency;
 mod immutability;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod inline;
+#[cfg(feature = "sqlite")]
+mod instances;
 mod json_filter;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod ledger;
@@ -66,6 +68,8 @@ mod read;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
 mod rebuild;
 mod reopen;
+#[cfg(feature = "sqlite")]
+mod restoring;
 mod routines;
 #[cfg(feature = "sqlite")]
 mod routing;
@@ -110,9 +114,12 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     #[cfg(feature = "sqlite")]
     ("configuration", configuration::CASES),
     #[cfg(feature = "sqlite")]
+    ("instances", instances::CASES),
+    #[cfg(feature = "sqlite")]
     ("moving", moving::CASES),
     #[cfg(feature = "sqlite")]
     ("purging", purging::CASES),
+    ("restoring", restoring::CASES),
     ("races", races::CASES),
     ("contention", contention::CASES),
     ("boundary", boundary::CASES),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use annals::backend::{Backend, BackendTransaction, Capabilities, Examined, Request, Session, Topic};
 use annals::{
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use super::fault::Fault;
 use super::hide::{self, Hidden};
-use super::{commit, read, transaction};
+use super::{commit, moved, read, topics, transaction};
 
 /// A backend with a fault.
 pub struct Saboteur {
@@ -24,6 +25,10 @@ pub struct Saboteur {
     pub commands: Mutex<HashMap<Uuid, Appended>>,
     /// The last positions that this saboteur has seen or made.
     pub heads: Mutex<HashMap<LaneId, Position>>,
+    /// When this saboteur last saw that a lane is not held.
+    pub free: Mutex<HashMap<LaneId, Instant>>,
+    /// The names of the topics that this saboteur knows, once it has looked.
+    pub topics: Mutex<Option<Vec<String>>>,
     /// Tells the stores of a database apart.
     pub number: usize,
     /// What is not shown yet; shared by all stores of a database.
@@ -51,11 +56,11 @@ impl Backend for Saboteur {
     }
 
     async fn topics(&self) -> Result<Vec<Topic>> {
-        self.inner.topics().await
+        topics::topics(self).await
     }
 
     async fn create_topic(&self, name: &str, partitions: u16) -> Result<Topic> {
-        self.inner.create_topic(name, partitions).await
+        topics::create(self, name, partitions).await
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
@@ -101,6 +106,9 @@ impl Backend for Saboteur {
 
     async fn stream(&self, lane: LaneId, aggregate_id: &str) -> Result<Option<StreamInfo>> {
         let mut stream = self.inner.stream(lane, &self.fold(aggregate_id)).await?;
+        if self.fault == Fault::MixesTopics && stream.is_none() {
+            stream = topics::stream_elsewhere(self, lane, aggregate_id).await?;
+        }
         match (self.fault, &mut stream) {
             (Fault::ShowsDeletedStreams, Some(stream)) => stream.deleted_at = None,
             (Fault::ShowsWhatWasReused, Some(stream)) => stream.first_version = Version::new(1),
@@ -115,6 +123,9 @@ impl Backend for Saboteur {
 
     async fn set_metadata(&self, lane: LaneId, id: &str, expected: Option<i64>, metadata: &Json) -> Result<i64> {
         let expected = expected.filter(|_| self.fault != Fault::IgnoresMetadataVersion);
+        if self.fault == Fault::IgnoresHoldsOfMetadata {
+            return moved::set_metadata(self, lane, id, expected, metadata).await;
+        }
         self.inner.set_metadata(lane, &self.fold(id), expected, metadata).await
     }
 
@@ -145,7 +156,7 @@ impl Backend for Saboteur {
     }
 
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
-        self.inner.restore(lane, events).await
+        topics::restore(self, lane, events).await
     }
 
     async fn ping(&self) -> Result<()> {

@@ -8,7 +8,7 @@ use annals::{Appended, Error, Expected, LaneId, Result, Version};
 
 use super::backend::Saboteur;
 use super::fault::Fault;
-use super::{hide, request};
+use super::{hide, moved, request};
 
 /// Commits a batch with the saboteur's fault.
 pub async fn commit(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
@@ -21,6 +21,9 @@ pub async fn commit(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -
         Fault::NaiveSequence => hide::commit_out_of_order(saboteur, lane, batch).await,
         Fault::ShowsLate => hide::show_late(saboteur, lane, batch).await,
         Fault::LosesTheLastOfABatch => lose_the_last(saboteur, lane, batch).await,
+        Fault::IgnoresHolds | Fault::RemembersHolds | Fault::ChecksHoldsEarly => {
+            moved::commit(saboteur, lane, batch).await
+        }
         _ => {
             let mut spoiled = Vec::with_capacity(batch.len());
             for request in batch {

@@ -125,4 +125,32 @@ pub enum Fault {
     CountsRowsThatStay,
     /// Records no commands of requests that are part of a transaction.
     ForgetsCommandsOfTransactions,
+    /// Takes a lease that another process has.
+    TakesHeldLeases,
+    /// Says of a filtered page that it has looked at all that follows.
+    ClaimsToHaveLooked,
+    /// Takes a number in JSON for its text.
+    MatchesNumbersAsTexts,
+    /// Appends to a topic that is moved, or was.
+    IgnoresHolds,
+    /// Sets metadata in a topic that is moved, or was.
+    IgnoresHoldsOfMetadata,
+    /// Looks only now and then whether a topic is moved.
+    RemembersHolds,
+    /// Looks whether a topic is moved before the lock is granted.
+    ChecksHoldsEarly,
+    /// Gives a topic another incarnation when it is created once more.
+    RenewsTopics,
+    /// Takes a topic for the one that is asked for whatever its number of lanes.
+    IgnoresNumberOfLanes,
+    /// Knows the topics that were there when it was opened, and its own.
+    IsBlindToNewTopics,
+    /// Shows a stream of another topic where a topic has none of the name.
+    MixesTopics,
+    /// Cuts the times of restored events to milliseconds.
+    RestoresCoarseTimes,
+    /// Restores events without the hashes that they had.
+    RestoresWithoutHashes,
+    /// Restores what fits, and passes over events at positions that are there.
+    RestoresWhatFits,
 }

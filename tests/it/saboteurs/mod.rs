@@ -5,8 +5,10 @@ mod backend;
 mod commit;
 mod fault;
 mod hide;
+mod moved;
 mod read;
 mod request;
+mod topics;
 mod transaction;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +25,16 @@ pub use hide::Hidden;
 
 /// Makes a backend break a promise. The backends of one database have a number each, and share what is hidden.
 pub fn sabotage(inner: Arc<dyn Backend>, fault: Fault, number: usize, hidden: &Hidden) -> Arc<dyn Backend> {
-    let (commands, heads, hidden) = (Mutex::default(), Mutex::default(), Arc::clone(hidden));
-    Arc::new(Saboteur { inner, fault, commands, heads, number, hidden })
+    Arc::new(Saboteur {
+        inner,
+        fault,
+        commands: Mutex::default(),
+        heads: Mutex::default(),
+        free: Mutex::default(),
+        topics: Mutex::default(),
+        number,
+        hidden: Arc::clone(hidden),
+    })
 }
 
 #[derive(Debug)]
@@ -62,6 +72,10 @@ impl Database for SaboteurDatabase {
         Store::with_backend(saboteur, &config).await
     }
 
+    fn url(&self) -> Option<String> {
+        self.honest.url()
+    }
+
     async fn remove(&self) -> Result<()> {
         self.honest.remove().await
     }
@@ -89,6 +103,11 @@ const SLOW: &[&str] = &[
     "inline::",
     "aggregate::",
     "aggregate_state::",
+    "routing::",
+    "configuration::",
+    "instances::",
+    "moving::",
+    "restoring::",
 ];
 
 /// Runs the suite against a saboteur: it must be caught by a case that is meant for it, and pass nine tenths of the
@@ -110,6 +129,7 @@ fn is_caught(fault: Fault, meant: &[&str]) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(conformance::run(&SaboteurHarness(fault), 4, wanted, count));
     let (caught, others): (Vec<_>, Vec<_>) = failed.iter().partition(|name| meant.contains(&name.as_str()));
+    println!("{fault:?} was caught by {caught:?}; others that failed: {others:?}");
     assert!(!caught.is_empty(), "{fault:?} was not caught by {meant:?}, only by {others:?}");
     assert!(others.len() * 10 <= passed + others.len(), "{fault:?} breaks more than one promise: {others:?}");
 }
@@ -311,6 +331,70 @@ fn is_caught(fault: Fault, meant: &[&str]) {
 #[case::forgets_commands_of_transactions(
     Fault::ForgetsCommandsOfTransactions,
     &["transaction::a_command_of_a_transaction_is_decided_once", "inline::a_repeated_command_applies_nothing"]
+)]
+#[case::takes_held_leases(
+    Fault::TakesHeldLeases,
+    &["durable::two_do_not_run_under_one_name", "durable::of_those_who_open_a_name_at_once_one_runs"]
+)]
+#[case::claims_to_have_looked(
+    Fault::ClaimsToHaveLooked, &["paging::pages_of_a_filtered_read_hold_every_match_once"]
+)]
+#[case::matches_numbers_as_texts(
+    Fault::MatchesNumbersAsTexts,
+    &["json_filter::the_number_one_is_not_the_text_one"]
+)]
+#[case::ignores_holds(
+    Fault::IgnoresHolds,
+    &[
+        "moving::writers_wait_while_a_topic_is_moved",
+        "moving::a_topic_that_was_moved_takes_nothing_at_its_old_place",
+    ]
+)]
+#[case::ignores_holds_of_metadata(
+    Fault::IgnoresHoldsOfMetadata,
+    &[
+        "moving::writers_wait_while_a_topic_is_moved",
+        "moving::a_topic_that_was_moved_takes_nothing_at_its_old_place",
+    ]
+)]
+#[case::remembers_holds(
+    Fault::RemembersHolds,
+    &[
+        "moving::writers_wait_while_a_topic_is_moved",
+        "moving::a_topic_that_was_moved_takes_nothing_at_its_old_place",
+    ]
+)]
+#[case::checks_holds_early(
+    Fault::ChecksHoldsEarly,
+    &["restoring::an_append_beside_a_cutover_is_copied_or_refused"]
+)]
+#[case::renews_topics(
+    Fault::RenewsTopics,
+    &["topic::a_topic_keeps_its_number_of_lanes", "configuration::a_deleted_topic_is_hidden_and_comes_back_with_its_log"]
+)]
+#[case::ignores_number_of_lanes(
+    Fault::IgnoresNumberOfLanes,
+    &["topic::a_topic_keeps_its_number_of_lanes", "configuration::a_creation_that_was_cut_off_is_made_good"]
+)]
+#[case::is_blind_to_new_topics(
+    Fault::IsBlindToNewTopics,
+    &["instances::a_topic_that_another_instance_makes_is_used_at_once"]
+)]
+#[case::mixes_topics(
+    Fault::MixesTopics,
+    &["routing::what_is_appended_to_a_topic_is_in_its_own_log", "topic::what_one_topic_holds_no_other_shows"]
+)]
+#[case::restores_coarse_times(
+    Fault::RestoresCoarseTimes,
+    &["restoring::a_log_that_moves_in_is_the_same_in_every_field"]
+)]
+#[case::restores_without_hashes(
+    Fault::RestoresWithoutHashes,
+    &["restoring::a_log_that_moves_in_is_the_same_in_every_field"]
+)]
+#[case::restores_what_fits(
+    Fault::RestoresWhatFits,
+    &["restoring::only_what_continues_a_log_is_restored"]
 )]
 fn a_saboteur_is_caught(#[case] fault: Fault, #[case] meant: &[&str]) {
     is_caught(fault, meant);

@@ -24,6 +24,9 @@ pub async fn read(saboteur: &Saboteur, lane: LaneId, query: &Query, rows: usize)
         Fault::LimitsBeforeFiltering if !query.is_unfiltered() && query.stream.is_none() => {
             limit_first(saboteur, lane, &asked, rows).await?
         }
+        Fault::MatchesNumbersAsTexts if !query.json.is_empty() => {
+            numbers_as_texts(saboteur, lane, &asked, rows).await?
+        }
         Fault::MatchesAnyTag if query.tags.len() > 1 => any_tag(saboteur, lane, &asked, rows).await?,
         _ => hide::read(saboteur, lane, &asked, rows).await?,
     };
@@ -38,6 +41,9 @@ pub async fn read(saboteur: &Saboteur, lane: LaneId, query: &Query, rows: usize)
         }
         Fault::HidesHowFarItLooked if !page.more => {
             page.scanned = page.events.last().map_or(query.after.unwrap_or_default(), |event| event.position);
+        }
+        Fault::ClaimsToHaveLooked if page.more && !query.is_unfiltered() && query.direction == Direction::Forward => {
+            page.scanned = page.head;
         }
         Fault::CountsPositionsByRead if query.event_types.len() == 1 => {
             for (index, event) in page.events.iter_mut().enumerate() {
@@ -100,6 +106,20 @@ async fn any_tag(saboteur: &Saboteur, lane: LaneId, query: &Query, rows: usize) 
     }
     page.events.sort_by_key(|event| event.position);
     page.events.dedup_by_key(|event| event.position);
+    Ok(page)
+}
+
+/// Takes the events that hold the numbers of a query, or the same as texts.
+async fn numbers_as_texts(saboteur: &Saboteur, lane: LaneId, query: &Query, rows: usize) -> Result<Page> {
+    let mut page = saboteur.inner.read(lane, query, rows).await?;
+    let mut texts = query.clone();
+    for filter in texts.json.iter_mut().filter(|filter| filter.equals.is_number()) {
+        filter.equals = filter.equals.to_string().into();
+    }
+    if texts != *query {
+        page.events.extend(saboteur.inner.read(lane, &texts, rows).await?.events);
+        page.events.sort_by_key(|event| event.position);
+    }
     Ok(page)
 }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::backend::Saboteur;
 use super::fault::Fault;
+use super::moved;
 
 /// An open transaction with the saboteur's fault. `None` while it is committed and begun anew.
 struct Spoiled {
@@ -48,6 +49,10 @@ impl BackendTransaction for Spoiled {
             Fault::SavesWhatIsLost if sql.starts_with("UPDATE subscription_shares SET position") => {
                 return self.open()?.execute(&without_owner(sql), params).await;
             }
+            Fault::TakesHeldLeases if sql.starts_with("UPDATE subscriptions SET lease_owner = ?") => {
+                let sql = sql.replace("(lease_owner IS NULL OR", "(1 = 1 OR lease_owner IS NULL OR");
+                return self.open()?.execute(&sql, params).await;
+            }
             _ => {}
         }
         let changed = self.open()?.execute(sql, params).await?;
@@ -70,6 +75,9 @@ impl BackendTransaction for Spoiled {
         let mut request = Arc::clone(request);
         if self.fault == Fault::ForgetsCommandsOfTransactions {
             request = Arc::new(Request { command: None, ..Request::clone(&request) });
+        }
+        if self.fault == Fault::IgnoresHolds {
+            return moved::append(&mut **self.open()?, lane, &request).await;
         }
         let answer = self.open()?.append(lane, &request).await?;
         if self.fault == Fault::CommitsAppendsAtOnce {
