@@ -26,6 +26,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The pause before something is written again to a lane that takes no events for a moment.
 pub(crate) const HELD_PAUSE: Duration = Duration::from_millis(10);
 
+/// The longest such pause: each try takes a connection.
+const LONGEST_HELD_PAUSE: Duration = Duration::from_millis(100);
+
 /// Requests that are sent together.
 struct Part<'a> {
     requests: &'a [Arc<Request>],
@@ -77,7 +80,7 @@ async fn send(work: &LaneWork, part: &mut Part<'_>, begin: Instant) -> Result<Ve
     while let Err(error) = &outcome {
         if matches!(error, Error::Held { .. }) && begin.elapsed() < *patience {
             // It takes as long as the last events take to their new place.
-            tokio::time::sleep(HELD_PAUSE).await;
+            tokio::time::sleep(HELD_PAUSE.max(begin.elapsed() / 8).min(LONGEST_HELD_PAUSE)).await;
             outcome = backend.commit(*lane, &sent).await;
             continue;
         }

@@ -6,6 +6,7 @@
 
 mod bytes;
 mod contender;
+mod copying;
 mod costs;
 mod grown;
 mod held;
@@ -16,6 +17,7 @@ mod read_grown;
 mod store;
 mod study;
 mod tail;
+mod topics;
 mod workload;
 
 #[cfg(feature = "postgres")]

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::contender::Contender;
 use super::store::StoreContender;
-use super::{Plan, bytes, costs, grown, held, lanes, live, projection, read_grown, round_to, tail};
+use super::{Plan, bytes, copying, costs, grown, held, lanes, live, projection, read_grown, round_to, tail, topics};
 use crate::conformance::{Database, Harness};
 use crate::error::Result;
 
@@ -29,17 +29,23 @@ pub enum Study {
     Projection,
     /// What each index, the hash and an index over payloads cost an insert.
     WriteCosts,
+    /// How fast a topic is copied and compared, beside batched inserts.
+    Copy,
+    /// What many topics cost, and finding one of them.
+    Topics,
 }
 
 impl Study {
     /// Every study.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Live,
         Self::Projection,
         Self::CallersTail,
         Self::AppendLanes,
         Self::BytesPerEvent,
         Self::WriteCosts,
+        Self::Copy,
+        Self::Topics,
         Self::AppendGrown,
         Self::ReadGrown,
         Self::AppendUnderSnapshot,
@@ -58,6 +64,8 @@ impl Study {
             Self::AppendLanes => "append_lanes",
             Self::BytesPerEvent => "bytes_per_event",
             Self::WriteCosts => "write_costs",
+            Self::Copy => "copy",
+            Self::Topics => "topics",
         }
     }
 
@@ -73,6 +81,8 @@ impl Study {
             Self::AppendLanes => lanes::run(plan, subject).await,
             Self::BytesPerEvent => bytes::run(subject).await,
             Self::WriteCosts => costs::run(plan, subject).await,
+            Self::Copy => copying::run(plan, subject).await,
+            Self::Topics => topics::run(subject).await,
         }
     }
 }

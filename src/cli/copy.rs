@@ -11,7 +11,7 @@ use super::context::{advised, check_file};
 use super::output::counted;
 use super::{Context, Exit, Failure, progress};
 use crate::config::Config;
-use crate::copy::{Cutover, TopicCopy, Verified};
+use crate::copy::{Cutover, TopicCopy, Verified, release};
 use crate::hash::hex;
 use crate::store::Store;
 use crate::topics::adapter;
@@ -79,6 +79,11 @@ async fn copy_all(
     for name in names {
         let config = from.clone().with_topic(&name)?;
         let source = Store::shared(std::sync::Arc::clone(original.backend()), &config).await?;
+        if args.reopen {
+            release(&source).await?;
+            context.output().line(format_args!("{name}: the original takes events again"))?;
+            continue;
+        }
         let copy = TopicCopy::begin(source, to.clone()).await.map_err(|error| advised(to, error))?;
         copies.push((name, copy));
     }
@@ -103,10 +108,6 @@ async fn copy_topic(
     copy: &TopicCopy,
     stopped: impl Future<Output = ()> + Send,
 ) -> Result<(), Failure> {
-    if args.reopen {
-        copy.reopen().await?;
-        return context.output().line(format_args!("{name}: the original takes events again"));
-    }
     let (total, there) = copy.progress().await?;
     let bar = progress::copied(total);
     bar.set_message(name.to_owned());

@@ -198,7 +198,7 @@ async fn until_interrupted(cli: Cli, runtime: tokio::runtime::Handle) -> Result<
     let work = move || {
         let outcome = runtime.block_on(async {
             if ends_its_work {
-                return run(cli, Some(stopped)).await;
+                return Box::pin(run(cli, Some(stopped))).await;
             }
             tokio::select! {
                 outcome = run(cli, None) => outcome,

@@ -391,6 +391,13 @@ macro_rules! conformance_suite {
                 the_configuration_is_known_as_of_a_time
                 a_difference_names_topic_and_field
             }
+            instances {
+                the_next_instance_finds_the_topics_of_all_databases
+                a_topic_that_another_instance_makes_is_used_at_once
+                two_instances_create_each_topic_once
+                two_instances_change_delete_and_append_at_once
+                writers_of_two_instances_go_there_and_back
+            }
             moving {
                 a_copy_follows_what_is_written
                 writers_wait_while_a_topic_is_moved
@@ -416,6 +423,12 @@ macro_rules! conformance_suite {
                 a_purge_leaves_other_topics_as_they_were
                 a_purge_that_was_cut_off_can_be_completed
                 a_purged_topic_can_be_created_anew
+            }
+            restoring {
+                a_log_that_moves_in_is_the_same_in_every_field
+                what_is_beside_the_events_moves_in_with_them
+                only_what_continues_a_log_is_restored
+                an_append_beside_a_cutover_is_copied_or_refused
             }
             races {
                 one_of_2_racers_for_a_version_wins

@@ -119,6 +119,7 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("moving", moving::CASES),
     #[cfg(feature = "sqlite")]
     ("purging", purging::CASES),
+    #[cfg(feature = "sqlite")]
     ("restoring", restoring::CASES),
     ("races", races::CASES),
     ("contention", contention::CASES),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -113,7 +114,7 @@ async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     append(&f.store, "b").await?;
     let copy = copy(f).await?;
-    copy.hold().await?;
+    copy.hold(TimeDelta::seconds(10)).await?;
     let store = f.store.clone();
     let mut writers = JoinSet::new();
     writers.spawn({

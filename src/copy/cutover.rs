@@ -2,18 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Copied, TopicCopy};
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
+use crate::sql::holds::Hold;
 use crate::sql::rows::HeadRow;
-use crate::sql::{holds, statements};
+use crate::sql::{Dialect, Statement, holds, statements};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
-/// For how long the original takes no events at a time. Where whoever moves it dies, its writers go on after this.
+/// For how long the original takes no events at first. Where whoever moves it dies, its writers go on after this.
 const LEASE: TimeDelta = TimeDelta::seconds(10);
+
+/// How often it is tried to copy the rest within the lease, which is twice as long each time.
+const TRIES: u32 = 4;
 
 /// Events that are left to be copied while writers wait, where so few are left after some rounds.
 const FEW: u64 = 500;
@@ -67,12 +71,14 @@ impl TopicCopy {
     /// It copies what it lacks until little is left. Then writers of the original, of whatever process, wait while the rest is
     /// copied. Those who write to the original afterwards are told [`Error::Moved`]. Nothing that was acknowledged is lost:
     /// under the locks of all lanes it is checked that the copy ends where the original does. Where it fails or is killed, the
-    /// original takes events again after 10 s at most, and calling it again goes on.
+    /// original takes events again after 10 s, or a few times as long where so much is left to be copied; calling it again goes
+    /// on.
     ///
     /// Whoever configures where the topic is has to be told; [`Topics::relocate`](crate::Topics::relocate) does both.
     ///
     /// # Errors
-    /// As [`TopicCopy::run`], and what the backends answer.
+    /// [`Error::Moved`] where the original was moved to another place before, [`Error::Held`] where copying the rest takes too
+    /// long again and again, as [`TopicCopy::run`], and what the backends answer.
     pub async fn cutover(&self, mut progress: impl FnMut(u64) + Send) -> Result<Cutover> {
         let mut copied = Copied::default();
         for round in 0.. {
@@ -81,28 +87,29 @@ impl TopicCopy {
                 break;
             }
         }
-        loop {
-            self.hold().await?;
+        let mut held_until = DateTime::UNIX_EPOCH;
+        for round in 0..TRIES {
+            held_until = self.hold(LEASE * 2_i32.pow(round)).await?;
             let start = Instant::now();
             let last = async {
                 let last_events = self.more(&mut copied, &mut progress).await?;
+                // It may have been the original of an earlier move.
+                release(&self.to).await?;
                 Ok((last_events, self.close_original().await?))
             };
             match last.await {
-                Ok((last_events, true)) => {
-                    release(&self.to).await?;
-                    return Ok(Cutover { copied, last_events, pause: start.elapsed() });
-                }
+                Ok((last_events, true)) => return Ok(Cutover { copied, last_events, pause: start.elapsed() }),
                 // It took longer than the lease, and writers went on.
                 Ok((_, false)) => {}
                 Err(error) => {
-                    if let Err(error) = release(&self.from).await {
-                        tracing::warn!(error = error.report(), "the original takes events again after 10 s");
+                    if let Err(error) = end_lease(&self.from).await {
+                        tracing::warn!(error = error.report(), "the original takes events again once the lease ends");
                     }
                     return Err(error);
                 }
             }
         }
+        Err(Error::Held { until: held_until })
     }
 
     /// Lets the original take events again, after a cutover that is not wanted any more. What was written to the copy meanwhile
@@ -134,20 +141,26 @@ impl TopicCopy {
         }
     }
 
-    /// Has the original take no events for the time of a lease.
-    pub(crate) async fn hold(&self) -> Result<()> {
+    /// Has the original take no events for some time, and returns until when.
+    pub(crate) async fn hold(&self, lease: TimeDelta) -> Result<DateTime<Utc>> {
         let mut transaction = self.from.begin().await?;
+        let mut until = DateTime::UNIX_EPOCH;
         for lane in &self.from.topic().lanes {
             let head = locked_head(&mut transaction, *lane).await?;
-            // Who has moved it already needs no lease.
-            if !matches!(head.check_hold(), Err(Error::Moved { .. })) {
-                self.set(&mut transaction, *lane, head.clock + LEASE).await?;
+            match head.check_hold() {
+                // Who has moved it already needs no lease; who has moved it elsewhere must not do it twice.
+                Err(Error::Moved { to }) if to == self.place => continue,
+                Err(error @ Error::Moved { .. }) => return Err(error),
+                _ => until = head.clock + lease,
             }
+            self.set(&mut transaction, *lane, until).await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(until)
     }
 
-    /// Has the original take no events ever again, if the copy has all of them; returns whether it has.
+    /// Has the original take no events ever again, if it has taken none since it is held, and the copy has all of them;
+    /// returns whether that is so.
     async fn close_original(&self) -> Result<bool> {
         let mut ends = Vec::new();
         for (_, to) in self.lanes() {
@@ -155,7 +168,8 @@ impl TopicCopy {
         }
         let mut transaction = self.from.begin().await?;
         for (lane, end) in self.from.topic().lanes.iter().zip(ends) {
-            if locked_head(&mut transaction, *lane).await?.head != end {
+            let head = locked_head(&mut transaction, *lane).await?;
+            if head.head != end || !head.is_held_for(&self.place) {
                 return Ok(false);
             }
             self.set(&mut transaction, *lane, holds::FOR_EVER).await?;
@@ -164,12 +178,7 @@ impl TopicCopy {
         Ok(true)
     }
 
-    async fn set(
-        &self,
-        transaction: &mut Transaction,
-        lane: LaneId,
-        until: chrono::DateTime<chrono::Utc>,
-    ) -> Result<()> {
+    async fn set(&self, transaction: &mut Transaction, lane: LaneId, until: DateTime<Utc>) -> Result<()> {
         let dialect = transaction.dialect();
         transaction.write(holds::end(dialect, lane, holds::MOVE)).await?;
         transaction.write(holds::begin(dialect, lane, holds::MOVE, until, &self.place)).await?;
@@ -185,13 +194,22 @@ async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<Head
     head.into_iter().next().ok_or(Error::LogDiverged { lane: lane.get(), position: Position::ZERO })
 }
 
-/// Lets a topic take events.
+/// Lets a topic take events, also one that was moved.
 pub(crate) async fn release(store: &Store) -> Result<()> {
+    unhold(store, holds::end).await
+}
+
+/// Lets a topic take events that is held for a time, and not one that was moved.
+pub(crate) async fn end_lease(store: &Store) -> Result<()> {
+    unhold(store, holds::end_lease).await
+}
+
+async fn unhold(store: &Store, end: impl Fn(Dialect, LaneId, Hold<'_>) -> Statement) -> Result<()> {
     let mut transaction = store.begin().await?;
     for lane in &store.topic().lanes {
         let dialect = transaction.dialect();
         transaction.write(holds::lock(dialect, *lane)).await?;
-        transaction.write(holds::end(dialect, *lane, holds::MOVE)).await?;
+        transaction.write(end(dialect, *lane, holds::MOVE)).await?;
     }
     transaction.commit().await
 }

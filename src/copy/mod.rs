@@ -11,22 +11,30 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub use cutover::Cutover;
-pub(crate) use cutover::release;
+pub(crate) use cutover::{end_lease, release};
 pub(crate) use verify::log_hash;
 pub use verify::{Difference, Verified};
 
 use crate::backend::{Backend, Topic};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::event::RecordedEvent;
+use crate::event::{Payload, RecordedEvent};
+use crate::limits;
 use crate::position::{LaneId, Position};
 use crate::read::Query;
+use crate::sql::holds::{self, Hold, HoldRow};
 use crate::sql::statements;
 use crate::store::Store;
 use rows::Lane;
 
-/// Events that are read, and committed, at once.
-const PAGE: usize = 2_000;
+/// Events of the first page; later ones have as many more as their size allows.
+const FIRST_PAGE: usize = 16;
+
+/// How many times as many events a page has as the one before, at most.
+const GROWTH: usize = 8;
+
+/// Bytes of payloads and metadata that are read, and committed, at once, as far as the events of the page before tell.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Pages that were read and wait to be stored.
 const AHEAD: usize = 2;
@@ -150,12 +158,29 @@ impl TopicCopy {
                     copied.rows += copy.add(table, rows).await?;
                 }
             }
+            self.copy_holds(from, to).await?;
             for (table, rows) in moving {
                 copied.rows += rows.len() as u64;
                 copy.replace(table, rows).await?;
             }
         }
         Ok(copied)
+    }
+
+    /// Has whatever forbids purging the original forbid it for the copy.
+    async fn copy_holds(&self, from: LaneId, to: LaneId) -> Result<()> {
+        let holds: Vec<HoldRow> = self.from.fetch(holds::of(self.from.dialect()?, from, holds::PURGE)).await?;
+        if holds.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.to.begin().await?;
+        let dialect = transaction.dialect();
+        for HoldRow { name, reason, .. } in &holds {
+            let hold = Hold { kind: holds::PURGE, name };
+            transaction.write(holds::end(dialect, to, hold)).await?;
+            transaction.write(holds::begin(dialect, to, hold, holds::FOR_EVER, reason)).await?;
+        }
+        transaction.commit().await
     }
 
     /// Returns each lane of the original with that of the copy.
@@ -225,11 +250,13 @@ async fn prepare(from: &Store, backend: &Arc<dyn Backend>, config: &Config) -> R
 pub(crate) fn read_ahead(store: Store, lane: LaneId, mut query: Query) -> mpsc::Receiver<Result<Vec<RecordedEvent>>> {
     let (sender, pages) = mpsc::channel(AHEAD);
     let work = async move {
+        let mut rows = FIRST_PAGE;
         loop {
-            let page = match store.page(lane, &query, PAGE).await {
+            let page = match store.page(lane, &query, rows).await {
                 Ok(page) => page,
                 Err(error) => return drop(sender.send(Err(error)).await),
             };
+            rows = next_page(&page.events, rows);
             query.until.get_or_insert(page.head);
             query.after = Some(page.scanned);
             if (!page.events.is_empty() && sender.send(Ok(page.events)).await.is_err()) || !page.more {
@@ -239,6 +266,21 @@ pub(crate) fn read_ahead(store: Store, lane: LaneId, mut query: Query) -> mpsc::
     };
     tokio::spawn(work.in_current_span());
     pages
+}
+
+/// Returns how many events to read at once after some. The more of them are committed together, the fewer times is a page of
+/// the key over random ids written.
+fn next_page(events: &[RecordedEvent], rows: usize) -> usize {
+    let weight = |event: &RecordedEvent| {
+        let payload = match &event.payload {
+            Payload::Json(json) => json.as_str().len(),
+            Payload::Bytes { bytes, .. } => bytes.len(),
+        };
+        payload + event.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len())
+    };
+    let bytes: usize = events.iter().map(weight).sum();
+    let fitting = PAGE_BYTES.saturating_mul(events.len()) / bytes.max(1);
+    fitting.clamp(1, limits::PAGE_ROWS).min(rows * GROWTH)
 }
 
 /// Gives a topic that is empty the identity of the log that it is to hold.

@@ -17,6 +17,9 @@ pub(crate) struct Hold<'a> {
 /// Appends, while a topic is moved and ever after.
 pub(crate) const MOVE: Hold<'static> = Hold { kind: "append", name: "move" };
 
+/// The kind of holds that forbid purging.
+pub(crate) const PURGE: &str = "purge";
+
 /// When a hold ends that never does: at the beginning of 9999-12-31.
 pub(crate) const FOR_EVER: DateTime<Utc> = match DateTime::from_timestamp_micros(253_402_214_400_000_000) {
     Some(time) => time,
@@ -45,6 +48,14 @@ pub(crate) fn end(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
     let mut sql = Sql::new(dialect, "hold a lane");
     let key = [lane.get().into(), hold.kind.into(), hold.name.into()];
     sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ?", key);
+    sql.done()
+}
+
+/// Removes a hold unless it is for ever.
+pub(crate) fn end_lease(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
+    let mut sql = Sql::new(dialect, "hold a lane");
+    let key: [Value; 4] = [lane.get().into(), hold.kind.into(), hold.name.into(), Value::Time(Some(FOR_EVER))];
+    sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ? AND until < ?", key);
     sql.done()
 }
 

@@ -1,6 +1,6 @@
 //! The statements that remove a lane with all that it holds.
 
-use super::{Dialect, Sql, Statement, copy};
+use super::{Dialect, Sql, Statement, copy, holds};
 use crate::position::LaneId;
 use crate::schema::model;
 
@@ -24,5 +24,7 @@ pub(crate) fn lane(dialect: Dialect, lane: LaneId) -> Vec<Statement> {
     let mut all = vec![statement(permit)];
     all.extend(tables.into_iter().rev().map(|table| copy::clear(dialect, table, lane)));
     all.push(statement(revoke));
+    // Nobody who still knows the lane's number is to meet another topic there: it is not given again.
+    all.push(holds::begin(dialect, lane, holds::MOVE, holds::FOR_EVER, "nowhere: it was purged"));
     all
 }

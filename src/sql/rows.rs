@@ -255,6 +255,11 @@ impl HeadRow {
         }
     }
 
+    /// Returns whether the lane takes no events for some reason.
+    pub(crate) fn is_held_for(&self, reason: &str) -> bool {
+        self.hold.as_ref().is_some_and(|(until, why)| *until > self.clock && why == reason)
+    }
+
     /// Returns the time for new events: the clock's, but never before the last event's.
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.last_time.map_or(self.clock, |last| last.max(self.clock))

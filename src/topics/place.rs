@@ -7,7 +7,7 @@ use super::state::Inner;
 use super::{TopicConfig, Topics};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::position::Position;
+use crate::position::{LaneId, Position};
 use crate::store::Store;
 
 impl Inner {
@@ -65,9 +65,24 @@ impl Topics {
         };
         // The new one first: what is written meanwhile makes the two differ.
         let (new_heads, old_heads) = (heads(&new).await?, heads(&old).await?);
+        for (lane, _) in new.heads().await? {
+            check_open(&new, lane).await?;
+        }
         let is_same = incarnation(&new).await? == incarnation(&old).await? && new_heads == old_heads;
         if is_same { Ok(()) } else { Err(left_behind()) }
     }
+}
+
+/// Checks that a lane was not moved elsewhere.
+async fn check_open(store: &Store, lane: LaneId) -> Result<()> {
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    if let Ok(dialect) = store.dialect() {
+        let heads: Vec<crate::sql::rows::HeadRow> =
+            store.fetch(crate::sql::statements::head_and_clock(dialect, lane)).await?;
+        return heads.iter().try_for_each(crate::sql::rows::HeadRow::check_hold);
+    }
+    let _ = (store, lane);
+    Ok(())
 }
 
 async fn heads(store: &Store) -> Result<Vec<Position>> {

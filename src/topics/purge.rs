@@ -10,13 +10,16 @@ use crate::error::{Error, Result};
 use crate::hash::hex;
 use crate::name;
 use crate::position::Version;
-use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow};
+use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow, PURGE};
 use crate::sql::rows::HeadRow;
 use crate::sql::{purge, statements};
 use crate::store::Store;
 
 /// For how long a topic that is being purged takes no events.
 const LEASE: TimeDelta = TimeDelta::minutes(10);
+
+/// Why it takes none.
+const PURGING: &str = "nowhere: it is being purged";
 
 /// What forbids purging a topic: a legal hold, until somebody releases it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,8 +79,20 @@ impl Topics {
         };
         let done = checked.await;
         let done = match done {
-            Ok(purged) => remove(&store, name).await.map(|()| purged),
-            Err(error) => copy::release(&store).await.and(Err(error)),
+            Ok(purged) => {
+                self.inner.catch_up(&ready).await?;
+                let is_shown = ready.read().entry(name).is_ok();
+                if is_shown {
+                    Err(kept("it was created again meanwhile, and everything is there still".to_owned()))
+                } else {
+                    remove(&store, name, purged.events).await.map(|()| purged)
+                }
+            }
+            failed => failed,
+        };
+        let done = match done {
+            Err(error) => copy::end_lease(&store).await.and(Err(error)),
+            done => done,
         };
         store.close().await;
         done
@@ -133,8 +148,6 @@ impl Topics {
     }
 }
 
-const PURGE: &str = "purge";
-
 impl Inner {
     /// Opens a topic, deleted or not.
     async fn open_any(&self, topic: &str) -> Result<Store> {
@@ -160,8 +173,18 @@ async fn locked(
 
 /// Has a topic take no events for a time.
 async fn freeze(store: &Store) -> Result<()> {
-    let (clock, _) = ends(store).await?;
-    let begin = |dialect, lane| holds::begin(dialect, lane, holds::MOVE, clock + LEASE, "it is being purged");
+    let mut clock = DateTime::UNIX_EPOCH;
+    for lane in &store.topic().lanes {
+        let head: Vec<HeadRow> = store.fetch(statements::head_and_clock(store.dialect()?, *lane)).await?;
+        for head in head {
+            // What was moved takes no events anyway, and must not do so again.
+            if !head.is_held_for(PURGING) {
+                head.check_hold()?;
+            }
+            clock = head.clock;
+        }
+    }
+    let begin = |dialect, lane| holds::begin(dialect, lane, holds::MOVE, clock + LEASE, PURGING);
     locked(store, |dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), begin(dialect, lane)]).await
 }
 
@@ -189,18 +212,28 @@ async fn check_kept(store: &Store, topic: &str, days: u32) -> Result<()> {
         return kept(format!("hold {name:?} forbids it ({reason}): release that first"));
     }
     let (clock, last) = ends(store).await?;
-    match last.map(|last| last + TimeDelta::days(days.into())).filter(|free| *free > clock) {
+    let free = last.map(|last| last.checked_add_signed(TimeDelta::days(days.into())).unwrap_or(FOR_EVER));
+    match free.filter(|free| *free > clock) {
         None => Ok(()),
         Some(free) => kept(format!("its last event is kept until {free}, for {days} days")),
     }
 }
 
-/// Removes everything, unless a hold came meanwhile.
-async fn remove(store: &Store, topic: &str) -> Result<()> {
+/// Removes everything, unless a hold or an event came meanwhile.
+async fn remove(store: &Store, topic: &str, events: u64) -> Result<()> {
     let mut transaction = store.begin().await?;
     let dialect = transaction.dialect();
+    let mut found = 0;
     for lane in &store.topic().lanes {
         transaction.write(holds::lock(dialect, *lane)).await?;
+        let head: Vec<i64> = transaction.fetch(statements::head(dialect, *lane)).await?;
+        found += head.iter().map(|head| head.unsigned_abs()).sum::<u64>();
+    }
+    if found != events {
+        let reason = "an event came while it was purged, and everything is there still: export it again".to_owned();
+        return Err(Error::Kept { topic: topic.to_owned(), reason });
+    }
+    for lane in &store.topic().lanes {
         let holds: Vec<HoldRow> = transaction.fetch(holds::of(dialect, *lane, PURGE)).await?;
         if let Some(hold) = holds.first() {
             let reason = format!("hold {:?} came while it was purged, and everything is there still", hold.name);

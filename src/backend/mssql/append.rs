@@ -219,7 +219,10 @@ pub(super) async fn create_topic(connection: &mut Connection, name: &str, partit
     let look =
         |sql: &str, params: Vec<crate::sql::Value>| Statement { operation: OPERATION, sql: sql.to_owned(), params };
     let questions = [
-        look("SELECT MAX(lane_id) FROM {s}lanes", Vec::new()),
+        look(
+            "SELECT MAX(lane_id) FROM (SELECT lane_id FROM {s}lanes UNION ALL SELECT lane_id FROM {s}holds) a",
+            Vec::new(),
+        ),
         look("SELECT COUNT_BIG(*) FROM {s}lanes WHERE topic = @P1", vec![name.into()]),
     ];
     let mut results = run_all(connection, OPERATION, questions).await?;

@@ -103,6 +103,7 @@ const SLOW: &[&str] = &[
     "inline::",
     "aggregate::",
     "aggregate_state::",
+    "purging::",
     "routing::",
     "configuration::",
     "instances::",
