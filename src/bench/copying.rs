@@ -9,8 +9,8 @@ use super::{Contender, Plan, median};
 use crate::copy::TopicCopy;
 use crate::error::{Error, Result};
 
-/// Events that are inserted in one transaction, about as many as a copy commits together.
-const BATCH: usize = 10_000;
+/// Events that are inserted in one transaction, as many as a copy commits together.
+const BATCH: usize = 2_000;
 
 pub(super) async fn run(plan: &Plan, subject: &mut Subject<'_>) -> Result<()> {
     let database = subject.fresh().await?;

@@ -25,8 +25,8 @@ pub(super) async fn read(session: &mut dyn Session, place: Place<'_>) -> Result<
 pub(super) async fn read_at_once(session: &mut dyn Session, place: Place<'_>) -> Result<Vec<Applied>> {
     match session.query(&place.applied()).await {
         Ok(rows) => parse(rows),
-        Err(error) if exists(session, place).await? => Err(error),
-        Err(_) => Ok(Vec::new()),
+        // Somebody else may have made it meanwhile.
+        Err(_) => read(session, place).await,
     }
 }
 

@@ -41,9 +41,6 @@ const INSERT_COMMAND: &str = "INSERT INTO commands (lane_id, command_id, command
      processed_at, actor, source, data, request_hash, first_position, last_position) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
-/// Room for the pages of the keys that many events touch, 64 MiB: those over ids are all over the file.
-const RESTORE_CACHE: &str = "PRAGMA cache_size = -65536";
-
 /// Decides a batch and stores what is accepted.
 pub(super) fn decide_and_store(
     connection: &Connection,
@@ -204,7 +201,6 @@ pub(super) fn create_topic(connection: &Connection, name: &str, partitions: u16)
 
 /// Stores events as they were elsewhere.
 pub(super) fn restore(connection: &Connection, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
-    connection.execute_batch(RESTORE_CACHE).map_err(|error| classify("restore", error))?;
     let rows = Rows { connection, operation: "restore", lane: lane.get() };
     let head: Vec<i64> = run(connection, &statements::head(SQLITE, lane))?;
     let mut head = Position::new(head.first().copied().unwrap_or_default());
