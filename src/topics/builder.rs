@@ -51,8 +51,8 @@ impl TopicsBuilder {
     /// Makes the topics, and reaches no database yet.
     ///
     /// # Errors
-    /// [`Error::Url`] where the URL can't be used, [`Error::Invalid`] and [`Error::Limit`] where the configuration topic's
-    /// name is none.
+    /// [`Error::Url`](crate::Error::Url) where the URL can't be used, [`Error::Invalid`](crate::Error::Invalid) and
+    /// [`Error::Limit`](crate::Error::Limit) where the configuration topic's name is none.
     pub fn build(self) -> Result<Topics> {
         let config = self.url.parse::<Config>()?.with_topic(&self.config_topic)?;
         let inner = Inner {
