@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use annals::backend::{BackendTransaction, Request};
-use annals::{Appended, Json, LaneId, Result};
+use annals::{Appended, Json, LaneId, Result, Value};
+use chrono::{TimeDelta, Utc};
 
 use super::backend::Saboteur;
 use super::fault::Fault;
@@ -12,8 +13,11 @@ use super::fault::Fault;
 /// For how long a saboteur believes that a lane is not held.
 const BELIEF: Duration = Duration::from_secs(2);
 
-/// How long a saboteur waits for the lock after it has looked.
+/// How long a saboteur waits for the lock after it has looked, where nobody moves the topic.
 const LATE: Duration = Duration::from_millis(15);
+
+/// How long it waits for the end of a move that has begun meanwhile.
+const VERY_LATE: Duration = Duration::from_secs(2);
 
 /// Commits a batch where the lane is held, if the saboteur has not seen it, or does not care.
 pub async fn commit(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
@@ -21,7 +25,9 @@ pub async fn commit(saboteur: &Saboteur, lane: LaneId, batch: &[Arc<Request>]) -
         Fault::RemembersHolds => believes_free(saboteur, lane).await?,
         Fault::ChecksHoldsEarly => {
             let is_free = !is_held(saboteur, lane).await?;
-            tokio::time::sleep(LATE).await;
+            if is_free {
+                wait_for_the_lock(saboteur, lane).await?;
+            }
             is_free
         }
         _ => true,
@@ -50,9 +56,25 @@ async fn believes_free(saboteur: &Saboteur, lane: LaneId) -> Result<bool> {
     Ok(is_free)
 }
 
+/// Gets the lock once the move that begins meanwhile is over, if one does.
+async fn wait_for_the_lock(saboteur: &Saboteur, lane: LaneId) -> Result<()> {
+    let start = Instant::now();
+    tokio::time::sleep(LATE).await;
+    while start.elapsed() < VERY_LATE && is_held(saboteur, lane).await? && !is_closed(saboteur, lane).await? {
+        tokio::time::sleep(LATE / 5).await;
+    }
+    Ok(())
+}
+
 async fn is_held(saboteur: &Saboteur, lane: LaneId) -> Result<bool> {
     let sql = "SELECT name FROM holds WHERE lane_id = ?1 AND kind = 'append'";
     Ok(!saboteur.inner.select(sql, &[lane.get().into()]).await?.is_empty())
+}
+
+async fn is_closed(saboteur: &Saboteur, lane: LaneId) -> Result<bool> {
+    let sql = "SELECT name FROM holds WHERE lane_id = ?1 AND kind = 'append' AND until > ?2";
+    let in_a_year = Value::Time(Some(Utc::now() + TimeDelta::days(365)));
+    Ok(!saboteur.inner.select(sql, &[lane.get().into(), in_a_year]).await?.is_empty())
 }
 
 /// Appends in a transaction, whatever holds the lane.
