@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::append::{Append, Appended};
 use crate::backend::request::Life;
-use crate::backend::{Backend, Capabilities, Topic, registry};
+use crate::backend::{Backend, Capabilities, Topic};
 use crate::command::Command;
 use crate::config::Config;
 use crate::encode;
@@ -70,18 +70,8 @@ impl Store {
     /// # Errors
     /// As [`Store::connect`].
     pub async fn connect_with(config: Config) -> Result<Self> {
-        let backend = registry::open(&config).await?;
-        let opened = async {
-            migrate::ensure(&*backend, &config).await?;
-            Self::with_backend(Arc::clone(&backend), &config).await
-        };
-        match opened.await {
-            Ok(store) => Ok(store),
-            Err(error) => {
-                backend.close().await;
-                Err(error)
-            }
-        }
+        let backend = migrate::open(&config).await?;
+        migrate::or_close(&backend, Self::with_backend(Arc::clone(&backend), &config)).await
     }
 
     /// Opens a topic of a backend that is connected already. Closing the store closes the backend.

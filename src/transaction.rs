@@ -7,7 +7,8 @@ use crate::backend::BackendTransaction;
 use crate::encode;
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
-use crate::sql::{self, Dialect, FromRow, Row, Statement, Value};
+use crate::sql::rows::HeadRow;
+use crate::sql::{self, Dialect, FromRow, Row, Statement, Value, holds, statements};
 use crate::store::Store;
 
 /// An open transaction of the store's database, in which SQL of the caller's own and appends are committed together or
@@ -61,6 +62,28 @@ impl Store {
         let dialect = self.dialect()?;
         let open = self.deadline("begin a transaction", self.inner.backend.begin()).await?;
         Ok(Transaction { store: self.clone(), open: Some(open), dialect, ends: Vec::new(), applied: None })
+    }
+
+    /// Runs writing statements of the store's own for each lane, under the locks of all lanes.
+    pub(crate) async fn under_locks(&self, statements: impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        let dialect = transaction.dialect();
+        for lane in &self.inner.topic.lanes {
+            transaction.write(holds::lock(dialect, *lane)).await?;
+            for statement in statements(dialect, *lane) {
+                transaction.write(statement).await?;
+            }
+        }
+        transaction.commit().await
+    }
+
+    /// Returns the end of each lane as it is now, and what is not to be done to it.
+    pub(crate) async fn ends(&self) -> Result<Vec<HeadRow>> {
+        let mut ends = Vec::new();
+        for lane in &self.inner.topic.lanes {
+            ends.extend(self.fetch(statements::head_and_clock(self.dialect()?, *lane)).await?);
+        }
+        Ok(ends)
     }
 
     /// Runs one reading statement of the caller's own, outside of any transaction, such as one over a read model. A `?`

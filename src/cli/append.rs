@@ -1,7 +1,6 @@
 //! `annals append`: events to a stream, all of them or none.
 
 use std::io::{self, IsTerminal};
-use std::time::Duration;
 
 use serde_json::json;
 use uuid::Uuid;
@@ -14,10 +13,6 @@ use crate::error::Error;
 use crate::event::{ActorType, NewEvent, Payload, Source};
 use crate::limits;
 use crate::stream::{Expected, Stream};
-
-/// How often a topic is looked up that was moved, and the pause in between.
-const LOOKS: usize = 50;
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The arguments of `annals append`.
 #[derive(Debug, clap::Args)]
@@ -102,19 +97,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         None => read(&stream, &defaults, context.config()?.max_event_bytes())?,
     };
     let append = append.to(stream.clone(), expect, events);
-    let appended = commit(append, context).await?.map_err(|error| unknown(error, repeatable))?;
+    let appended = context.commit(append).await?.map_err(|error| unknown(error, repeatable))?;
     Outcome::new(&stream, appended).print(context, "appended to")
-}
-
-/// Appends to the topic; where it was moved since it was looked up, to where it is once that is recorded.
-async fn commit(append: Append, context: &Context) -> Result<Result<Appended, Error>, Failure> {
-    for _ in 0..LOOKS {
-        match context.store().await?.commit(append.clone()).await {
-            Err(Error::Moved { .. }) if context.topic.is_some() => tokio::time::sleep(PAUSE).await,
-            answer => return Ok(answer),
-        }
-    }
-    Ok(context.store().await?.commit(append).await)
 }
 
 /// Says what to do where a deadline ended an append, which may be stored all the same.

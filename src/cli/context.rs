@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::output::Output;
 use super::{Exit, Failure, parse};
+use crate::append::{Append, Appended};
 use crate::backend::Topic;
 use crate::config::Config;
 use crate::error::Error;
@@ -107,6 +108,16 @@ impl Context {
         };
         self.lanes.set(store.topic().lanes.len());
         Ok(store)
+    }
+
+    /// Commits a request in the topic that is asked for; one that is configured is followed where it is moved meanwhile.
+    pub(crate) async fn commit(&self, append: Append) -> Result<Result<Appended, Error>, Failure> {
+        let store = self.store().await?;
+        let topics = self.topics.borrow().clone().zip(self.topic.as_deref());
+        Ok(match topics.filter(|(topics, topic)| topics.get(topic).is_ok()) {
+            Some((topics, topic)) => topics.commit(topic, append).await,
+            None => store.commit(append).await,
+        })
     }
 
     /// Says that there is no such topic, neither configured nor in the database.

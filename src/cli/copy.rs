@@ -1,5 +1,6 @@
 //! `annals copy`: topics from one database to another, as they are.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::try_join_all;
@@ -13,6 +14,7 @@ use super::{Context, Exit, Failure, progress};
 use crate::config::Config;
 use crate::copy::{Cutover, TopicCopy, Verified, release};
 use crate::hash::hex;
+use crate::migrate;
 use crate::store::Store;
 use crate::topics::adapter;
 
@@ -75,30 +77,39 @@ async fn copy_all(
         Some(name) => vec![name.to_owned()],
         None => original.backend().topics().await?.into_iter().map(|topic| topic.name).collect(),
     };
-    let mut copies = Vec::new();
-    for name in names {
-        let config = from.clone().with_topic(&name)?;
-        let source = Store::shared(std::sync::Arc::clone(original.backend()), &config).await?;
-        if args.reopen {
-            release(&source).await?;
+    if args.reopen {
+        for name in names {
+            release(&source(from, original, &name).await?).await?;
             context.output().line(format_args!("{name}: the original takes events again"))?;
-            continue;
         }
-        let copy = TopicCopy::begin(source, to.clone()).await.map_err(|error| advised(to, error))?;
-        copies.push((name, copy));
+        return Ok(());
     }
+    let target = migrate::open(to).await.map_err(|error| advised(to, error))?;
     let stopped = context.stopped().shared();
-    let works = copies.iter().map(|(name, copy)| copy_topic(args, context, name, copy, stopped.clone()));
+    let work = |name: String| {
+        let (target, stopped) = (Arc::clone(&target), stopped.clone());
+        async move {
+            let config = to.clone().with_topic(&name)?;
+            let copy = TopicCopy::between(source(from, original, &name).await?, target, &config).await?;
+            let done = copy_topic(args, context, &name, &copy, stopped).await;
+            copy.to().close().await;
+            done
+        }
+    };
     // Those that go on until they are told do so together; the others one after the other.
     let done = if args.follow {
-        try_join_all(works).await.map(drop)
+        try_join_all(names.into_iter().map(work)).await.map(drop)
     } else {
-        stream::iter(works).map(Ok).try_for_each(|work| work).await
+        stream::iter(names).map(Ok).try_for_each(work).await
     };
-    for (_, copy) in &copies {
-        copy.to().close().await;
-    }
+    target.close().await;
     done
+}
+
+/// Opens a topic of the original's database.
+async fn source(from: &Config, original: &Store, name: &str) -> Result<Store, Failure> {
+    let config = from.clone().with_topic(name)?;
+    Ok(Store::shared(Arc::clone(original.backend()), &config).await?)
 }
 
 async fn copy_topic(

@@ -410,6 +410,9 @@ macro_rules! conformance_suite {
                 a_change_beside_a_move_lets_the_topic_be
                 a_topic_is_not_moved_onto_another_log
                 a_command_from_before_a_move_is_known_after_it
+                a_topic_is_moved_to_one_place_only
+                a_lease_that_ended_closes_nothing
+                a_legal_hold_goes_along
                 the_prompt_heeds_a_move
             }
             purging {

@@ -68,6 +68,11 @@ impl File {
         Self(std::env::temp_dir().join(format!("annals-topics-{}.db", Uuid::now_v7())))
     }
 
+    /// Returns a URL of the file, which makes it with its schema.
+    pub(super) fn url(&self) -> String {
+        format!("sqlite:{}?migrate=auto", self.0.display())
+    }
+
     pub(super) fn topic(&self, name: &str) -> TopicConfigBuilder {
         TopicConfig::builder(name).adapter("file").connection(self.0.to_string_lossy())
     }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::many::{here, initialized, memory, put, url};
+use super::many::{File, here, initialized, memory, put, url};
 use super::prompt::{Argument, call};
 use super::together::sound_log;
 use crate::append::Append;
@@ -40,6 +40,9 @@ pub(super) const CASES: &[Case] = cases![
     a_change_beside_a_move_lets_the_topic_be: "21.11", "21.16" if Url, Sql;
     a_topic_is_not_moved_onto_another_log: "22.3" if Url, Sql;
     a_command_from_before_a_move_is_known_after_it: "22.1", "22.6" if Url, Sql;
+    a_topic_is_moved_to_one_place_only: "22.6" if Url, Sql;
+    a_lease_that_ended_closes_nothing: "22.6" if Url, Sql;
+    a_legal_hold_goes_along: "8.6", "22.1" if Url, Sql;
     the_prompt_heeds_a_move: "22.6" if Routines, OneLane;
 ];
 
@@ -252,16 +255,14 @@ async fn all_instances_go_along(f: &Fixture) -> Verdict {
     let (topics, made) = created(f).await?;
     let other = initialized(f).await?;
     put(&other, "t", "a").await?;
-    let path = std::env::temp_dir().join(format!("annals-moving-{}.db", Uuid::now_v7()));
-    let file = made.config.change().adapter("file").connection(path.to_string_lossy()).build()?;
-    topics.relocate(file, made.version, |_| {}).await?;
+    let file = File::new();
+    topics.relocate(file.topic("t").partitions(2).build()?, made.version, |_| {}).await?;
     put(&other, "t", "a").await?;
     ensure_eq!(topics.version("t", "a").await?.get(), 4, "the version that the one sees");
     ensure_eq!(other.version("t", "a").await?.get(), 4, "the version that the other sees");
     ensure_eq!(sound_log(&at_the_old_place(f).await?).await?.len(), 5, "events at the old place");
     other.close().await;
     topics.close().await;
-    std::fs::remove_file(path)?;
     Ok(())
 }
 
@@ -324,6 +325,45 @@ async fn a_command_from_before_a_move_is_known_after_it(f: &Fixture) -> Verdict 
     let again = topics.commit("t", request).await?;
     ensure!(again.duplicate && !first.duplicate, "the repetition was carried out");
     ensure_eq!(again.positions, first.positions, "the positions of the repetition");
+    topics.close().await;
+    Ok(())
+}
+
+async fn a_topic_is_moved_to_one_place_only(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    let file = File::new();
+    let second = TopicCopy::begin(f.store.clone(), file.url().parse()?).await?;
+    ensure_err!(second.cutover(|_| {}).await, Error::Moved { .. });
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    // To its own place it can be completed again.
+    copy.cutover(|_| {}).await?;
+    second.to().close().await;
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_lease_that_ended_closes_nothing(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    copy.hold(TimeDelta::milliseconds(1)).await?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // It moves no head, and the copy lacks it.
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    ensure!(!copy.close_original().await?, "the topic was closed, and the copy lacks a command");
+    append(&f.store, "a").await?;
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_legal_hold_goes_along(f: &Fixture) -> Verdict {
+    let (topics, made) = created(f).await?;
+    topics.hold("t", "case-17", "the lawyers of ACME").await?;
+    moved(&topics, &made).await?;
+    let holds: Vec<_> = topics.holds("t").await?.into_iter().map(|hold| hold.reason).collect();
+    ensure_eq!(holds, ["the lawyers of ACME"], "holds at the new place");
     topics.close().await;
     Ok(())
 }

@@ -7,9 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{Copied, TopicCopy};
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
-use crate::sql::holds::Hold;
 use crate::sql::rows::HeadRow;
-use crate::sql::{Dialect, Statement, holds, statements};
+use crate::sql::{holds, statements};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
@@ -161,7 +160,7 @@ impl TopicCopy {
 
     /// Has the original take no events ever again, if it has taken none since it is held, and the copy has all of them;
     /// returns whether that is so.
-    async fn close_original(&self) -> Result<bool> {
+    pub(crate) async fn close_original(&self) -> Result<bool> {
         let mut ends = Vec::new();
         for (_, to) in self.lanes() {
             ends.push(self.to.head(to).await?);
@@ -196,20 +195,10 @@ async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<Head
 
 /// Lets a topic take events, also one that was moved.
 pub(crate) async fn release(store: &Store) -> Result<()> {
-    unhold(store, holds::end).await
+    store.under_locks(|dialect, lane| vec![holds::end(dialect, lane, holds::MOVE)]).await
 }
 
 /// Lets a topic take events that is held for a time, and not one that was moved.
 pub(crate) async fn end_lease(store: &Store) -> Result<()> {
-    unhold(store, holds::end_lease).await
-}
-
-async fn unhold(store: &Store, end: impl Fn(Dialect, LaneId, Hold<'_>) -> Statement) -> Result<()> {
-    let mut transaction = store.begin().await?;
-    for lane in &store.topic().lanes {
-        let dialect = transaction.dialect();
-        transaction.write(holds::lock(dialect, *lane)).await?;
-        transaction.write(end(dialect, *lane, holds::MOVE)).await?;
-    }
-    transaction.commit().await
+    store.under_locks(|dialect, lane| vec![holds::end_lease(dialect, lane, holds::MOVE)]).await
 }

@@ -21,6 +21,7 @@ use crate::backend::{Backend, Topic};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::event::{Payload, RecordedEvent};
+use crate::migrate;
 use crate::position::{LaneId, Position};
 use crate::read::Query;
 use crate::sql::holds::{self, Hold, HoldRow};
@@ -96,20 +97,13 @@ impl TopicCopy {
     /// has no SQL, and as [`Store::connect`].
     pub async fn begin(from: Store, to: Config) -> Result<Self> {
         let config = to.with_topic(&from.topic().name)?;
-        let backend = crate::backend::registry::open(&config).await?;
-        let begun = async {
-            crate::migrate::ensure(&*backend, &config).await?;
+        let backend = migrate::open(&config).await?;
+        let begin = async {
             prepare(&from, &backend, &config).await?;
             let to = Store::with_backend(Arc::clone(&backend), &config).await?;
             Ok(Self { from, to, place: config.to_string() })
         };
-        match begun.await {
-            Ok(copy) => Ok(copy),
-            Err(error) => {
-                backend.close().await;
-                Err(error)
-            }
-        }
+        migrate::or_close(&backend, begin).await
     }
 
     /// As [`TopicCopy::begin`], with a backend that others use, too.

@@ -1,18 +1,36 @@
 //! What opening a store asks of the schema.
 
+use std::sync::Arc;
+
 use super::apply::Runner;
 use super::catalog::Catalog;
 use super::plan::{Target, plan};
 use super::script::{Owner, Script};
 use super::sql::Place;
 use super::{Consent, ledger, schema_of};
-use crate::backend::Backend;
+use crate::backend::{Backend, registry};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
+/// Connects to the database of a configuration, and brings its schema up to date or checks it, as [`ensure`] does.
+pub(crate) async fn open(config: &Config) -> Result<Arc<dyn Backend>> {
+    let backend = registry::open(config).await?;
+    or_close(&backend, ensure(&*backend, config)).await?;
+    Ok(backend)
+}
+
+/// Does something with a backend, which is closed where that fails.
+pub(crate) async fn or_close<T>(backend: &Arc<dyn Backend>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = work.await;
+    if done.is_err() {
+        backend.close().await;
+    }
+    done
+}
+
 /// Brings the schema up to date where the configuration asks for it, and checks it otherwise: with one query, where
 /// all is well.
-pub(crate) async fn ensure(backend: &dyn Backend, config: &Config) -> Result<()> {
+async fn ensure(backend: &dyn Backend, config: &Config) -> Result<()> {
     let Some(dialect) = backend.capabilities().sql else { return Ok(()) };
     let place = Place { dialect, schema: schema_of(config, dialect) };
     let catalog = Catalog::built_in(dialect, place.schema);

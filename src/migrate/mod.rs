@@ -33,7 +33,7 @@ use sql::Place;
 #[cfg(feature = "mssql")]
 pub(crate) use batches::batches;
 pub use catalog::Catalog;
-pub(crate) use check::ensure;
+pub(crate) use check::{open, or_close};
 #[cfg(feature = "conformance")]
 pub(crate) use database::create_schema;
 #[cfg(feature = "testing")]

@@ -67,7 +67,7 @@ impl Topics {
             .ok_or_else(|| kept("it is kept for ever: give it a retention in days, before it is deleted".to_owned()))?;
         let store = self.inner.open(&config).await?;
         freeze(&store).await?;
-        let checked = async {
+        let purged = async {
             check_kept(&store, name, days).await?;
             let (hash, events) = copy::log_hash(&store).await?;
             if hash != *exported {
@@ -75,27 +75,20 @@ impl Topics {
                 return Err(kept(reason));
             }
             self.change(&ready, name, Command::Purge { expected, events, hash: hex(&hash) }).await?;
+            if ready.read().entry(name).is_ok() {
+                return Err(kept("it was created again meanwhile, and everything is there still".to_owned()));
+            }
+            remove(&store, name, events).await?;
             Ok(Purged { events, hash })
         };
-        let done = checked.await;
-        let done = match done {
-            Ok(purged) => {
-                self.inner.catch_up(&ready).await?;
-                let is_shown = ready.read().entry(name).is_ok();
-                if is_shown {
-                    Err(kept("it was created again meanwhile, and everything is there still".to_owned()))
-                } else {
-                    remove(&store, name, purged.events).await.map(|()| purged)
-                }
-            }
-            failed => failed,
-        };
-        let done = match done {
-            Err(error) => copy::end_lease(&store).await.and(Err(error)),
-            done => done,
-        };
+        let purged = purged.await;
+        if purged.is_err()
+            && let Err(error) = copy::end_lease(&store).await
+        {
+            tracing::warn!(error = error.report(), "the topic takes events again once the lease ends");
+        }
         store.close().await;
-        done
+        purged
     }
 
     /// Forbids purging a topic, deleted or not, until [`Topics::release`] is called with the same name. Setting a hold that is
@@ -142,7 +135,7 @@ impl Topics {
         statements: impl Fn(crate::Dialect, crate::LaneId) -> Vec<crate::sql::Statement>,
     ) -> Result<()> {
         let store = self.inner.open_any(topic).await?;
-        let done = locked(&store, statements).await;
+        let done = store.under_locks(statements).await;
         store.close().await;
         done
     }
@@ -151,53 +144,22 @@ impl Topics {
 impl Inner {
     /// Opens a topic, deleted or not.
     async fn open_any(&self, topic: &str) -> Result<Store> {
-        let config: TopicConfig = self.ready()?.read().config(topic)?;
+        let ready = self.ready()?;
+        // What others have moved is not to be held at its old place.
+        self.catch_up(&ready).await?;
+        let config: TopicConfig = ready.read().config(topic)?;
         self.open(&config).await
     }
 }
 
-async fn locked(
-    store: &Store,
-    statements: impl Fn(crate::Dialect, crate::LaneId) -> Vec<crate::sql::Statement>,
-) -> Result<()> {
-    let mut transaction = store.begin().await?;
-    for lane in &store.topic().lanes {
-        let dialect = transaction.dialect();
-        transaction.write(holds::lock(dialect, *lane)).await?;
-        for statement in statements(dialect, *lane) {
-            transaction.write(statement).await?;
-        }
-    }
-    transaction.commit().await
-}
-
 /// Has a topic take no events for a time.
 async fn freeze(store: &Store) -> Result<()> {
-    let mut clock = DateTime::UNIX_EPOCH;
-    for lane in &store.topic().lanes {
-        let head: Vec<HeadRow> = store.fetch(statements::head_and_clock(store.dialect()?, *lane)).await?;
-        for head in head {
-            // What was moved takes no events anyway, and must not do so again.
-            if !head.is_held_for(PURGING) {
-                head.check_hold()?;
-            }
-            clock = head.clock;
-        }
-    }
-    let begin = |dialect, lane| holds::begin(dialect, lane, holds::MOVE, clock + LEASE, PURGING);
-    locked(store, |dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), begin(dialect, lane)]).await
-}
-
-/// Returns the database's time, and that of the last event.
-async fn ends(store: &Store) -> Result<(DateTime<Utc>, Option<DateTime<Utc>>)> {
-    let (mut clock, mut last) = (DateTime::UNIX_EPOCH, None);
-    for lane in &store.topic().lanes {
-        let head: Vec<HeadRow> = store.fetch(statements::head_and_clock(store.dialect()?, *lane)).await?;
-        for head in head {
-            (clock, last) = (head.clock, last.max(head.last_time));
-        }
-    }
-    Ok((clock, last))
+    let ends = store.ends().await?;
+    // What was moved takes no events anyway, and must not do so again.
+    ends.iter().filter(|end| !end.is_held_for(PURGING)).try_for_each(HeadRow::check_hold)?;
+    let until = ends.last().ok_or(Error::Closed)?.clock + LEASE;
+    let begin = |dialect, lane| holds::begin(dialect, lane, holds::MOVE, until, PURGING);
+    store.under_locks(|dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), begin(dialect, lane)]).await
 }
 
 async fn legal_holds(store: &Store) -> Result<Vec<TopicHold>> {
@@ -211,9 +173,10 @@ async fn check_kept(store: &Store, topic: &str, days: u32) -> Result<()> {
     if let Some(TopicHold { name, reason, .. }) = legal_holds(store).await?.into_iter().next() {
         return kept(format!("hold {name:?} forbids it ({reason}): release that first"));
     }
-    let (clock, last) = ends(store).await?;
+    let ends = store.ends().await?;
+    let last = ends.iter().filter_map(|end| end.last_time).max();
     let free = last.map(|last| last.checked_add_signed(TimeDelta::days(days.into())).unwrap_or(FOR_EVER));
-    match free.filter(|free| *free > clock) {
+    match free.filter(|free| ends.iter().any(|end| *free > end.clock)) {
         None => Ok(()),
         Some(free) => kept(format!("its last event is kept until {free}, for {days} days")),
     }

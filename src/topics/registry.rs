@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::TopicConfig;
 use super::adapter::{self, Key, Place};
-use crate::backend::{Backend, registry};
+use crate::backend::Backend;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::migrate;
@@ -104,17 +104,7 @@ impl BackendHealth {
 impl Slot {
     /// Returns the backend; where it was not reached yet, as a configuration of the place says.
     async fn backend(&self, config: &Config) -> Result<Arc<dyn Backend>> {
-        let connect = || async {
-            let backend = registry::open(config).await?;
-            match migrate::ensure(&*backend, config).await {
-                Ok(()) => Ok(backend),
-                Err(error) => {
-                    backend.close().await;
-                    Err(error)
-                }
-            }
-        };
-        self.backend.get_or_try_init(connect).await.cloned()
+        self.backend.get_or_try_init(|| migrate::open(config)).await.cloned()
     }
 
     async fn health(&self, config: &Config) -> BackendHealth {

@@ -66,8 +66,8 @@ const LOCK_LANES: &str = "BEGIN; LOCK TABLE lanes IN SHARE ROW EXCLUSIVE MODE";
 
 /// `$1` topic, `$2` number of lanes, `$3` incarnation; does nothing where the topic exists.
 const INSERT_LANES: &str = "INSERT INTO lanes (lane_id, topic, partition, incarnation, created_at) \
-     SELECT GREATEST((SELECT MAX(lane_id) FROM lanes), (SELECT MAX(lane_id) FROM holds), 0) + p + 1, $1, p, $3, clock_timestamp() \
-     FROM generate_series(0, $2 - 1) AS p WHERE NOT EXISTS (SELECT 1 FROM lanes WHERE topic = $1)";
+     SELECT GREATEST((SELECT MAX(lane_id) FROM lanes), (SELECT MAX(lane_id) FROM holds), 0) + p + 1, $1, p, $3, \
+       clock_timestamp() FROM generate_series(0, $2 - 1) AS p WHERE NOT EXISTS (SELECT 1 FROM lanes WHERE topic = $1)";
 
 /// Commits a batch.
 pub(super) async fn commit(pool: &Arc<Pool>, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
