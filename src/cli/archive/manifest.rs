@@ -46,6 +46,11 @@ impl Manifest {
         self.rows.values().sum()
     }
 
+    /// Returns the last position of each partition.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = Position> {
+        self.partitions.iter().map(|partition| partition.last.unwrap_or_default())
+    }
+
     /// Says where what was found is not what the manifest says.
     pub(crate) fn difference(&self, found: &Self) -> Option<String> {
         if self.events != found.events {

@@ -121,11 +121,12 @@ async fn restore(args: Args, context: &Context) -> Result<Counts, Failure> {
         let reason = "line 1: it is not the header of an export, which --restore needs: make one by `annals export`";
         return Err(Failure::usage(reason));
     };
-    check_file(&input, &args.file).await?;
+    let manifest = check_file(&input, &args.file).await?;
     let store = restore::open(header, context).await?;
     let bar = progress::bytes(input.bytes);
     let limits = input.limits(args.batch, limits::EVENT_BYTES_MAX);
     let mut restore = restore::Restore::new(&store).await?;
+    manifest.iter().try_for_each(|manifest| restore.check(manifest))?;
     let lines =
         Lines::read(input, limits, |check, _, text| Ok(check.line(text, CATEGORY)?.and_then(restore::Entry::new)));
     let mut outcome = lines.drain(&bar, async |entries| restore.store(entries).await).await;
@@ -139,17 +140,17 @@ async fn restore(args: Args, context: &Context) -> Result<Counts, Failure> {
     Counts { imported, skipped, ..Counts::default() }.ended(start, true, outcome)
 }
 
-/// Reads an export that is a file to its end, before anything of it is stored.
-async fn check_file(input: &Input, file: &str) -> Result<(), Failure> {
+/// Reads an export that is a file to its end, before anything of it is stored, and returns its manifest.
+async fn check_file(input: &Input, file: &str) -> Result<Option<Manifest>, Failure> {
     if input.header.is_none() || !input.is_file {
-        return Ok(());
+        return Ok(None);
     }
     let again = Input::open(file)?;
     let (bar, limits) = (progress::bytes(again.bytes), again.limits(BATCH, limits::EVENT_BYTES_MAX));
     let lines = Lines::read(again, limits, |check, _, text| check.line(text, CATEGORY).map(|_| None::<()>));
     let checked = lines.drain(&bar, async |_| Ok(())).await;
     bar.finish_and_clear();
-    checked.map(drop).map_err(|(line, failure)| {
+    checked.map_err(|(line, failure)| {
         let failure = line.into_iter().fold(failure, |failure, line| failure.at(&format!("line {line}")));
         failure.then("nothing was stored")
     })

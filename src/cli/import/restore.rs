@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::check::Checked;
 use super::{Blame, failure};
-use crate::cli::archive::{Header, Row};
+use crate::cli::archive::{Header, Manifest, Row};
 use crate::cli::{Context, Exit, Failure};
 use crate::copy::{self, rows};
 use crate::error::Error;
@@ -56,6 +56,8 @@ pub(super) async fn open(header: &Header, context: &Context) -> Result<Store, Fa
 pub(super) struct Restore<'a> {
     store: &'a Store,
     heads: HashMap<LaneId, Position>,
+    /// The last position that was read of each lane.
+    read: HashMap<LaneId, Position>,
     /// The tables that change all the time, of which rows were stored.
     replaced: HashSet<(LaneId, &'static str)>,
     pub imported: u64,
@@ -65,7 +67,29 @@ pub(super) struct Restore<'a> {
 impl<'a> Restore<'a> {
     pub(super) async fn new(store: &'a Store) -> Result<Self, Failure> {
         let heads = store.heads().await?.into_iter().collect();
-        Ok(Self { store, heads, replaced: HashSet::new(), imported: 0, skipped: 0 })
+        Ok(Self { store, heads, read: HashMap::new(), replaced: HashSet::new(), imported: 0, skipped: 0 })
+    }
+
+    /// Checks that the topic does not go on beyond an export that is known to its end.
+    pub(super) fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let lanes = self.store.topic().lanes.iter().zip(manifest.ends());
+        lanes.into_iter().try_for_each(|(lane, end)| self.check_end(*lane, end))
+    }
+
+    /// Checks that a lane does not go on beyond the export: its readers would be taken back to where they stood before.
+    fn check_end(&self, lane: LaneId, end: Position) -> Result<(), Failure> {
+        let head = self.heads.get(&lane).copied().unwrap_or_default();
+        if head <= end {
+            return Ok(());
+        }
+        let reason = format!(
+            "the topic goes on to position {head}, and the export ends at {end}: nothing is missing that it could restore"
+        );
+        Err(Failure::new(Exit::Conflict, reason))
+    }
+
+    fn read(&self, lane: LaneId) -> Position {
+        self.read.get(&lane).copied().unwrap_or_default()
     }
 
     /// Stores lines. The rows of a lane come after the events of which they tell.
@@ -91,6 +115,7 @@ impl<'a> Restore<'a> {
     /// Ends a restore: tables that change all the time have no rows but those of the export.
     pub(super) async fn finish(&mut self) -> Result<(), Failure> {
         for lane in &self.store.topic().lanes {
+            self.check_end(*lane, self.read(*lane))?;
             for table in rows::tables(&rows::MOVING).filter(|table| !self.replaced.contains(&(*lane, table.name))) {
                 rows::Lane { store: self.store, id: *lane }.replace(table, Vec::new()).await?;
             }
@@ -105,6 +130,7 @@ impl<'a> Restore<'a> {
         let mut stored = Vec::new();
         for (line, mut event) in entries {
             event.lane = self.store.lane(&event.aggregate_id);
+            self.read.insert(event.lane, event.position);
             if event.position <= self.heads.get(&event.lane).copied().unwrap_or_default() {
                 stored.push((line, event));
             } else {
@@ -141,6 +167,7 @@ impl<'a> Restore<'a> {
     async fn store_rows(&mut self, rows: Vec<Row>) -> Result<(), Blame> {
         let Some(Row { table, partition, .. }) = rows.first() else { return Ok(()) };
         let (table, id) = (*table, self.store.topic().lanes[*partition]);
+        self.check_end(id, self.read(id)).map_err(|failure| (None, failure))?;
         let lane = rows::Lane { store: self.store, id };
         let cells = rows.into_iter().map(|row| row.cells).collect();
         let replaces = rows::MOVING.contains(&table.name) && self.replaced.insert((id, table.name));

@@ -234,6 +234,25 @@ fn a_restore_goes_to_the_topic_that_is_named() {
 }
 
 #[rstest]
+fn a_restore_leaves_a_topic_that_has_gone_on_as_it_is(#[values(true, false)] is_file: bool) {
+    let (_, text) = exported();
+    let other = Annals::new();
+    assert_eq!(other.feed(["import", "-", "--restore"], &text).code, 0);
+    let topic = ["--topic", "wide"];
+    other.ok(["append", "order", "order-1", "--type", "A", "--data", "1"].iter().chain(&topic));
+    let relay = ["relay", "--name", "reader", "--to", "stdout", "--until-caught-up"];
+    assert_eq!(other.run(relay.iter().chain(&topic)).code, 0);
+    let before = other.ok(["export"].iter().chain(&topic));
+    let file = other.file("old", &text);
+    let run = match is_file {
+        true => other.run(["import", &file, "--restore"]),
+        false => other.feed(["import", "-", "--restore"], &text),
+    };
+    run.fails(3, "and the export ends at");
+    assert_eq!(other.ok(["export"].iter().chain(&topic)), before);
+}
+
+#[rstest]
 #[case::stream(&["--stream", "order-1"], 3)]
 #[case::types(&["--type", "A", "--type", "B"], 4)]
 #[case::category(&["--aggregate-type", "bill"], 0)]

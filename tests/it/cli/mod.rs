@@ -4,6 +4,7 @@ mod documents;
 mod export;
 mod import;
 mod input;
+mod killed;
 mod process;
 mod relay;
 mod replay;
