@@ -413,6 +413,7 @@ macro_rules! conformance_suite {
                 a_topic_is_moved_to_one_place_only
                 a_lease_that_ended_closes_nothing
                 a_legal_hold_goes_along
+                commands_of_a_clock_that_went_back_go_along
                 the_prompt_heeds_a_move
             }
             purging {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::append::Append;
 use crate::backend::Backend;
 use crate::command::Command;
 use crate::config::Config;
-use crate::copy::{Cutover, TopicCopy};
+use crate::copy::{Copied, Cutover, TopicCopy};
 use crate::error::{Error, Result};
 use crate::event::NewEvent;
 use crate::json::Json;
@@ -43,6 +43,7 @@ pub(super) const CASES: &[Case] = cases![
     a_topic_is_moved_to_one_place_only: "22.6" if Url, Sql;
     a_lease_that_ended_closes_nothing: "22.6" if Url, Sql;
     a_legal_hold_goes_along: "8.6", "22.1" if Url, Sql;
+    commands_of_a_clock_that_went_back_go_along: "22.6" if Url, Sql;
     the_prompt_heeds_a_move: "22.6" if Routines, OneLane;
 ];
 
@@ -365,6 +366,19 @@ async fn a_legal_hold_goes_along(f: &Fixture) -> Verdict {
     let holds: Vec<_> = topics.holds("t").await?.into_iter().map(|hold| hold.reason).collect();
     ensure_eq!(holds, ["the lawyers of ACME"], "holds at the new place");
     topics.close().await;
+    Ok(())
+}
+
+async fn commands_of_a_clock_that_went_back_go_along(f: &Fixture) -> Verdict {
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    let copy = copy(f).await?;
+    let since = Some(Utc::now() + TimeDelta::days(9));
+    let (mut copied, mut progress) = (Copied::default(), |_| {});
+    copy.more(since, &mut copied, &mut progress).await?;
+    ensure_eq!(copied.rows, 0, "rows copied that were written since a later time");
+    copy.rest(since, &mut copied, &mut progress).await?;
+    ensure!(copy.to().command(Uuid::from_u128(1)).await?.is_some(), "the command is unknown to the copy");
+    copy.to().close().await;
     Ok(())
 }
 

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::rows::Lane;
 use super::{Copied, TopicCopy};
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
+use crate::schema::model;
 use crate::sql::rows::HeadRow;
 use crate::sql::{holds, statements};
 use crate::store::Store;
@@ -18,11 +20,11 @@ const LEASE: TimeDelta = TimeDelta::seconds(10);
 /// How often it is tried to copy the rest within the lease, which is twice as long each time.
 const TRIES: u32 = 4;
 
-/// Events that are left to be copied while writers wait, where so few are left after some rounds.
-const FEW: u64 = 500;
+/// A round of copying what came in meanwhile that takes no longer is followed by one for which writers may wait.
+const BRIEF: Duration = Duration::from_millis(200);
 
-/// Rounds of copying what came in meanwhile, before writers are made to wait.
-const ROUNDS: u32 = 10;
+/// How far the original's clock may have gone back since a round began, without the next one reading all rows anew.
+const SLACK: TimeDelta = TimeDelta::seconds(60);
 
 /// What a cutover has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +69,8 @@ impl TopicCopy {
 
     /// Makes the copy the topic: the original takes no events from then on, nor does it ever again, and the copy does.
     ///
-    /// It copies what it lacks until little is left. Then writers of the original, of whatever process, wait while the rest is
-    /// copied. Those who write to the original afterwards are told [`Error::Moved`]. Nothing that was acknowledged is lost:
+    /// It copies what it lacks until little is left, or writers are faster than it is. Then writers of the original, of whatever
+    /// process, wait while the rest is copied. Those who write to the original afterwards are told [`Error::Moved`]. Nothing that was acknowledged is lost:
     /// under the locks of all lanes it is checked that the copy ends where the original does. Where it fails or is killed, the
     /// original takes events again after 10 s, or a few times as long where so much is left to be copied; calling it again goes
     /// on.
@@ -80,18 +82,24 @@ impl TopicCopy {
     /// long again and again, as [`TopicCopy::run`], and what the backends answer.
     pub async fn cutover(&self, mut progress: impl FnMut(u64) + Send) -> Result<Cutover> {
         let mut copied = Copied::default();
-        for round in 0.. {
-            let last = self.more(&mut copied, &mut progress).await?;
-            if last <= FEW || round == ROUNDS {
+        let (mut since, mut before, mut took) = (None, u64::MAX, Duration::MAX);
+        // Where writers are faster than this, each round takes longer than the one before.
+        while took > BRIEF {
+            let (clock, start) = (self.clock().await?, Instant::now());
+            let last = self.more(since, &mut copied, &mut progress).await?;
+            (since, took) = (Some(clock - SLACK), start.elapsed());
+            if last >= before {
                 break;
             }
+            before = last;
         }
+        let lease = LEASE.max(TimeDelta::from_std(took * 2).unwrap_or(LEASE));
         let mut held_until = DateTime::UNIX_EPOCH;
         for round in 0..TRIES {
-            held_until = self.hold(LEASE * 2_i32.pow(round)).await?;
+            held_until = self.hold(lease * 2_i32.pow(round)).await?;
             let start = Instant::now();
             let last = async {
-                let last_events = self.more(&mut copied, &mut progress).await?;
+                let last_events = self.rest(since, &mut copied, &mut progress).await?;
                 // It may have been the original of an earlier move.
                 release(&self.to).await?;
                 Ok((last_events, self.close_original().await?))
@@ -120,13 +128,51 @@ impl TopicCopy {
         release(&self.from).await
     }
 
-    /// Copies what the copy lacks, and returns how many events that were.
-    async fn more(&self, copied: &mut Copied, progress: &mut (impl FnMut(u64) + Send)) -> Result<u64> {
+    /// As [`TopicCopy::more`], and all commands where a clock went back: none may be unknown to the copy.
+    pub(crate) async fn rest(
+        &self,
+        since: Option<DateTime<Utc>>,
+        copied: &mut Copied,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<u64> {
+        let last = self.more(since, copied, progress).await?;
+        if self.has_all_commands().await? {
+            return Ok(last);
+        }
+        Ok(last + self.more(None, copied, progress).await?)
+    }
+
+    /// Copies what the copy lacks, of the rows beside the events what was written since a time, and returns how many events
+    /// that were.
+    pub(crate) async fn more(
+        &self,
+        since: Option<DateTime<Utc>>,
+        copied: &mut Copied,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<u64> {
         let before = copied.events;
-        let last = self.run(|events| progress(before + events)).await?;
+        let last = self.run_since(since, |events| progress(before + events)).await?;
         copied.events += last.events;
         copied.rows += last.rows;
         Ok(last.events)
+    }
+
+    /// Returns the time by the original's clock.
+    async fn clock(&self) -> Result<DateTime<Utc>> {
+        let ends = self.from.ends().await?;
+        Ok(ends.iter().map(|end| end.clock).min().unwrap_or(DateTime::UNIX_EPOCH))
+    }
+
+    /// Returns whether the copy has as many commands as the original.
+    async fn has_all_commands(&self) -> Result<bool> {
+        for (from, to) in self.lanes() {
+            let original = Lane { store: &self.from, id: from };
+            let copy = Lane { store: &self.to, id: to };
+            if original.count(&model::COMMANDS).await? != copy.count(&model::COMMANDS).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Returns once the original has news, or may have.

@@ -6,6 +6,7 @@ mod verify;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -141,7 +142,12 @@ impl TopicCopy {
     ///
     /// # Errors
     /// [`Error::LogDiverged`] where the copy's last event is another one than the original's, and what the backends answer.
-    pub async fn run(&self, mut progress: impl FnMut(u64) + Send) -> Result<Copied> {
+    pub async fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Copied> {
+        self.run_since(None, progress).await
+    }
+
+    /// As [`TopicCopy::run`], without the commands, snapshots and streams' metadata that were last written before a time.
+    async fn run_since(&self, since: Option<DateTime<Utc>>, mut progress: impl FnMut(u64) + Send) -> Result<Copied> {
         let mut copied = Copied::default();
         let lanes: Vec<_> = self.lanes().collect();
         for (from, to) in lanes {
@@ -151,7 +157,7 @@ impl TopicCopy {
             let moving = original.moving().await?;
             let end = self.events(from, to, &mut copied.events, &mut progress).await?;
             for table in rows::lasting() {
-                let mut pages = original.rows(table, end);
+                let mut pages = original.rows(table, end).since(since);
                 while let Some(rows) = pages.next().await? {
                     copied.rows += copy.add(table, rows).await?;
                 }

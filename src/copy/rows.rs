@@ -1,10 +1,13 @@
 //! What a topic has beside its events, table by table.
 
+use chrono::{DateTime, Utc};
+
 use crate::error::Result;
 use crate::position::{LaneId, Position};
 use crate::projection::Marker;
 use crate::schema::model;
 use crate::schema::shape::{Column, Table};
+use crate::sql::copy::Part;
 use crate::sql::{Value, copy};
 use crate::store::Store;
 
@@ -45,7 +48,13 @@ pub(crate) struct Lane<'a> {
 impl<'a> Lane<'a> {
     /// Returns the rows of a table, but for those of events beyond a position.
     pub(crate) const fn rows(self, table: &'static Table, until: Position) -> Pages<'a> {
-        Pages { lane: self, table, until, after: None }
+        Pages { store: self.store, table, part: Part { lane: self.id, until, since: None }, after: None }
+    }
+
+    /// Counts the rows of a table.
+    pub(super) async fn count(self, table: &'static Table) -> Result<i64> {
+        let counts: Vec<i64> = self.store.fetch(copy::count(self.store.dialect()?, table, self.id)).await?;
+        Ok(counts.into_iter().sum())
     }
 
     /// Reads the tables that change all the time.
@@ -132,19 +141,24 @@ impl<'a> Lane<'a> {
 /// The rows of a table in a lane, page by page.
 #[derive(Debug)]
 pub(crate) struct Pages<'a> {
-    lane: Lane<'a>,
+    store: &'a Store,
     table: &'static Table,
-    until: Position,
+    part: Part,
     after: Option<Cells>,
 }
 
 impl Pages<'_> {
+    /// Leaves out what was last written before a time.
+    pub(super) const fn since(mut self, time: Option<DateTime<Utc>>) -> Self {
+        self.part.since = time;
+        self
+    }
+
     /// Reads the next rows, as many as one statement inserts; `None` where there are none.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cells>>> {
-        let Lane { store, id } = self.lane;
         let (table, after) = (self.table, self.after.as_deref());
-        let statement = copy::page(store.dialect()?, table, (id, self.until), after, copy::rows_at_once(table));
-        let rows = store.rows(statement).await?;
+        let statement = copy::page(self.store.dialect()?, table, self.part, after, copy::rows_at_once(table));
+        let rows = self.store.rows(statement).await?;
         let rows = rows.iter().map(|row| copy::cells(table, row)).collect::<Result<Vec<_>>>()?;
         self.after = rows.last().map(|row| key(table, row));
         Ok(Some(rows).filter(|rows| !rows.is_empty()))

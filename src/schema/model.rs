@@ -218,7 +218,8 @@ const EVENT_TAGS: Table = Table {
     )
 };
 
-const COMMANDS: Table = Table::new(
+/// The commands that were carried out.
+pub const COMMANDS: Table = Table::new(
     "commands",
     "The commands that were carried out: a repeated one is answered with its first outcome.",
     &[

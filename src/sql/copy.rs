@@ -1,5 +1,7 @@
 //! The statements that copy rows of any table from one database to another, generated from the tables' model.
 
+use chrono::{DateTime, Utc};
+
 use super::{Dialect, Row, Sql, Statement, Value};
 use crate::error::Result;
 use crate::position::{LaneId, Position};
@@ -8,6 +10,9 @@ use crate::schema::shape::{Column, Kind, Table};
 
 /// The parameters that a statement has at most: SQL Server takes 2,100.
 const PARAMETERS: usize = 2_000;
+
+/// The columns that say when a row was written, of which each lasting table has one.
+const WRITTEN: [&str; 3] = ["processed_at", "snapshot_timestamp", "updated_at"];
 
 /// Whether a table is [`model::DESCRIPTIONS`].
 pub(crate) fn describes_streams(table: &Table) -> bool {
@@ -25,16 +30,29 @@ pub(crate) fn key(table: &'static Table) -> Vec<usize> {
     table.primary_key.iter().filter(|name| **name != "lane_id").filter_map(|name| place(name)).collect()
 }
 
-/// Returns the rows of a lane after a key, in the order of the key. Commands and snapshots of events beyond a position are
-/// left out, and so are streams of which nothing was ever said, where only that is asked for.
+/// Which rows of a table are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub lane: LaneId,
+    /// Commands and snapshots of events beyond it are left out.
+    pub until: Position,
+    /// Rows that were last written before it are left out.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// Returns the rows of a part after a key, in the order of the key. Streams of which nothing was ever said are left out, where
+/// only that is asked for.
 pub(crate) fn page(
     dialect: Dialect,
     table: &'static Table,
-    (lane, until): (LaneId, Position),
+    Part { lane, until, since }: Part,
     after: Option<&[Value]>,
     rows: usize,
 ) -> Statement {
     let mut sql = select(dialect, table, lane);
+    if let Some((since, name)) = since.zip(WRITTEN.into_iter().find(|name| column(table, name).is_some())) {
+        sql.push(" AND ").push(name).add(" >= ?", [Value::Time(Some(since))]);
+    }
     if column(table, "last_position").is_some() {
         sql.add(" AND (last_position IS NULL OR last_position <= ?)", [until.get().into()]);
     }
@@ -59,6 +77,13 @@ pub(crate) fn page(
         sql.push(")");
     }
     sql.push(" ORDER BY ").push(&names.join(", ")).push(&dialect.limit(rows));
+    sql.done()
+}
+
+/// Counts the rows of a lane.
+pub(crate) fn count(dialect: Dialect, table: &'static Table, lane: LaneId) -> Statement {
+    let mut sql = Sql::new(dialect, "copy rows");
+    sql.push("SELECT COUNT(*) FROM {s}").push(table.name).add(" WHERE lane_id = ?", [lane.get().into()]);
     sql.done()
 }
 
