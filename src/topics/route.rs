@@ -7,8 +7,10 @@ use super::Topics;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-/// How long somebody waits before looking again where a topic is.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long somebody waits before looking again where a topic is: a quarter of the time that it has taken so far, so that many
+/// who wait leave a slow server time to record the change.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 impl Topics {
     /// Runs a verb on the store of a topic; if the topic is moved meanwhile, once more on its new one. A verb that the old one
@@ -40,7 +42,7 @@ impl Topics {
             if start.elapsed() > from.timeout() {
                 return Err(error);
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep((start.elapsed() / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
         }
     }
 }
