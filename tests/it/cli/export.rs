@@ -244,9 +244,10 @@ fn a_restore_leaves_a_topic_that_has_gone_on_as_it_is(#[values(true, false)] is_
     assert_eq!(other.run(relay.iter().chain(&topic)).code, 0);
     let before = other.ok(["export"].iter().chain(&topic));
     let file = other.file("old", &text);
-    let run = match is_file {
-        true => other.run(["import", &file, "--restore"]),
-        false => other.feed(["import", "-", "--restore"], &text),
+    let run = if is_file {
+        other.run(["import", &file, "--restore"])
+    } else {
+        other.feed(["import", "-", "--restore"], &text)
     };
     run.fails(3, "and the export ends at");
     assert_eq!(other.ok(["export"].iter().chain(&topic)), before);
