@@ -123,10 +123,12 @@ async fn restore(args: Args, context: &Context) -> Result<Counts, Failure> {
     };
     let manifest = check_file(&input, &args.file).await?;
     let store = restore::open(header, context).await?;
+    let mut restore = restore::Restore::new(&store).await?;
+    if let Some(manifest) = &manifest {
+        restore.check(manifest).map_err(|failure| failure.then("nothing was stored"))?;
+    }
     let bar = progress::bytes(input.bytes);
     let limits = input.limits(args.batch, limits::EVENT_BYTES_MAX);
-    let mut restore = restore::Restore::new(&store).await?;
-    manifest.iter().try_for_each(|manifest| restore.check(manifest))?;
     let lines =
         Lines::read(input, limits, |check, _, text| Ok(check.line(text, CATEGORY)?.and_then(restore::Entry::new)));
     let mut outcome = lines.drain(&bar, async |entries| restore.store(entries).await).await;

@@ -72,8 +72,8 @@ impl<'a> Restore<'a> {
 
     /// Checks that the topic does not go on beyond an export that is known to its end.
     pub(super) fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
-        let lanes = self.store.topic().lanes.iter().zip(manifest.ends());
-        lanes.into_iter().try_for_each(|(lane, end)| self.check_end(*lane, end))
+        let mut lanes = self.store.topic().lanes.iter().zip(manifest.ends());
+        lanes.try_for_each(|(lane, end)| self.check_end(*lane, end))
     }
 
     /// Checks that a lane does not go on beyond the export: its readers would be taken back to where they stood before.
@@ -83,7 +83,7 @@ impl<'a> Restore<'a> {
             return Ok(());
         }
         let reason = format!(
-            "the topic goes on to position {head}, and the export ends at {end}: nothing is missing that it could restore"
+            "the topic goes on to position {head}, and the export ends at {end}: restore it into another topic, or a later export"
         );
         Err(Failure::new(Exit::Conflict, reason))
     }
