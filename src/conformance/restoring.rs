@@ -45,6 +45,8 @@ async fn fill(store: &Store) -> Result<()> {
             .with_correlation(Uuid::from_u128(9));
         store.append(&stream(&format!("s-{}", number % 4))?, Expected::Any, [event]).await?;
     }
+    let many: Result<Vec<NewEvent>> = (0..MANY).map(partly_filled).collect();
+    store.append(&stream("z")?, Expected::Any, many?).await?;
     let bytes = NewEvent::bytes("Bytes", "application/x", vec![0, 255, 10])?;
     let command = Command::new(Uuid::from_u128(7)).with_data(Json::parse("[1 ]")?);
     store.commit(Append::new().to(stream("s-1")?, Expected::Any, [bytes]).command(command)).await?;
@@ -54,6 +56,35 @@ async fn fill(store: &Store) -> Result<()> {
     store.set_metadata("s-1", None, Json::parse(r#"{"owner":"é"}"#)?).await?;
     let snapshot = NewSnapshot::new(stream("s-0")?, Version::new(2), Json::parse(r#"{"count": 2}"#)?);
     store.save_snapshot(&snapshot).await.map(drop)
+}
+
+/// Events of one stream, more than a backend may store in another way than a few of them.
+const MANY: u8 = 192;
+
+/// An event that has some of the fields that an event may lack, in each combination after 64 of them.
+fn partly_filled(number: u8) -> Result<NewEvent> {
+    let with = |bit: u8| number >> bit & 1 == 1;
+    let mut event = if with(0) {
+        NewEvent::bytes("Bytes", "application/x", vec![number; usize::from(number)])?
+    } else {
+        NewEvent::new("Happened", Payload::Json(Json::parse(format!("[{number}, \"it's\"]"))?))?
+    };
+    if with(1) {
+        event = event.with_actor("ada", ActorType::Service)?;
+    }
+    if with(2) {
+        event = event.with_metadata(Json::parse("{}")?)?;
+    }
+    if with(3) {
+        event = event.with_tags([format!("many-{number}"), "many".to_owned()])?;
+    }
+    if with(4) {
+        event = event.with_causation(Uuid::from_u128(number.into()));
+    }
+    if with(5) {
+        event = event.with_correlation(Uuid::from_u128(5));
+    }
+    Ok(event)
 }
 
 /// Reads a log with all that is hidden, without the numbers that its database gives to lanes.
@@ -97,7 +128,8 @@ async fn what_is_beside_the_events_moves_in_with_them(f: &Fixture) -> Verdict {
     let versions =
         |stream: &StreamInfo| (stream.aggregate_id.clone(), stream.version.get(), stream.deleted_at.is_some());
     let versions: Vec<_> = streams.iter().map(versions).collect();
-    let expected = [("s-0", 3, false), ("s-1", 4, false), ("s-2", 4, true), ("s-3", 5, false)];
+    let expected =
+        [("s-0", 3, false), ("s-1", 4, false), ("s-2", 4, true), ("s-3", 5, false), ("z", i64::from(MANY), false)];
     ensure_eq!(versions, expected.map(|(id, version, deleted)| (id.to_owned(), version, deleted)), "streams");
     let time = |id: &str, version: i64| {
         let is_it = |event: &&RecordedEvent| event.aggregate_id == id && event.aggregate_version.get() == version;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::convert::{MssqlRow, PARAMETERS, packed, renumbered};
-use super::insert;
 use super::pool::{Connection, Results};
+use super::{bulk, insert};
 use crate::append::{Appended, ConditionItem};
 use crate::backend::decide::{ChangeKind, CommandState, LaneState, decide_batch};
 use crate::backend::event_row::EventRow;
@@ -236,7 +236,7 @@ pub(super) async fn create_topic(connection: &mut Connection, name: &str, partit
     connection.commit(OPERATION).await
 }
 
-/// Stores events as they were elsewhere.
+/// Stores events as they were elsewhere: few of them in as few calls as possible, more by the server's bulk load.
 pub(super) async fn restore(connection: &mut Connection, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
     connection.batch("restore", &locking(lane)).await?;
     let mut results = run_all(connection, "restore", [statements::head(MSSQL, lane)]).await?;
@@ -257,8 +257,14 @@ pub(super) async fn restore(connection: &mut Connection, lane: LaneId, events: &
         }
     }
     let rows: Vec<EventRow<'_>> = events.iter().map(EventRow::recorded).collect();
-    let statements = insert::streams(lane, &created).into_iter().chain(changes).chain(insert::events(lane, &rows));
-    store_all(connection, "restore", statements).await?;
+    if rows.len() <= insert::ROWS {
+        let statements = insert::streams(lane, &created).into_iter().chain(changes).chain(insert::events(lane, &rows));
+        store_all(connection, "restore", statements).await?;
+    } else {
+        bulk::streams(connection, lane, &created).await?;
+        store_all(connection, "restore", changes).await?;
+        bulk::events(connection, lane, &rows).await?;
+    }
     connection.commit("restore").await?;
     Ok(head)
 }

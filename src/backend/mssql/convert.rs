@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tiberius::error::Error as DriverError;
-use tiberius::{ColumnData, FromSql, IntoSql, Row, ToSql};
+use tiberius::{ColumnData, FromSql, IntoSql, Row, ToSql, TokenRow};
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorClass, Result};
@@ -28,6 +28,18 @@ impl ToSql for Value {
             Self::Bytes(bytes) => ColumnData::Binary(bytes.as_deref().map(Cow::Borrowed)),
         }
     }
+}
+
+/// A row of a bulk load, whose times have the type of their columns.
+pub(super) fn bulk_row(values: &[Value]) -> TokenRow<'_> {
+    let mut row = TokenRow::with_capacity(values.len());
+    for value in values {
+        row.push(match value {
+            Value::Time(time) => IntoSql::into_sql(time.map(|time| within_years(time).trunc_subsecs(6).naive_utc())),
+            value => value.to_sql(),
+        });
+    }
+    row
 }
 
 /// The server knows the years 1 to 9999; a bound beyond them bounds as much as their end.
@@ -271,6 +283,12 @@ const BABELFISH: u32 = 33_557_097;
 
 /// The driver's words for a server that refuses the level of encryption.
 const NO_ENCRYPTION: &str = "encryption level";
+
+/// Whether Babelfish took the rest of a bulk load for another request, and rolled back: it does where a packet ends within
+/// the last token of the load.
+pub(super) fn load_was_misread(error: &Error) -> bool {
+    matches!(error, Error::Backend { .. }) && error.report().contains("(BulkLoadBCP) protocol stream is incorrect")
+}
 
 /// Says what can be done about an error.
 pub(super) fn class(error: &DriverError, committing: bool) -> ErrorClass {

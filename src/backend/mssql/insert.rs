@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::backend::decide::{Accepted, ChangeKind};
-use crate::backend::event_row::{Columns, EventRow};
+use crate::backend::event_row::{Columns, EventRow, Place};
 use crate::backend::request::CommandWrite;
 use crate::json::Json;
 use crate::position::LaneId;
@@ -96,19 +96,22 @@ fn insert<T>(rows: &[T], head: &str, mut row: impl FnMut(&mut Sql, &T)) -> Vec<S
         .collect()
 }
 
+/// The values of where an event stands, after its lane: its stream, the stream's type, position, version, time.
+pub(super) fn place_values(place: &Place<'_>) -> [Value; 5] {
+    [
+        place.aggregate_id.into(),
+        place.aggregate_type.into(),
+        place.position.into(),
+        place.version.into(),
+        place.time.into(),
+    ]
+}
+
 /// Inserts events and their tags.
 pub(super) fn events(lane: LaneId, rows: &[EventRow<'_>]) -> Vec<Statement> {
     let mut statements = insert(rows, INSERT_EVENTS, |sql, row| {
-        let place = row.place;
-        let first = [
-            place.aggregate_id.into(),
-            place.aggregate_type.into(),
-            place.position.into(),
-            place.version.into(),
-            place.time.into(),
-        ];
         sql.push(&format!("({}", lane.get()));
-        add_values(sql, first.into_iter().chain(event_values(&row.columns)));
+        add_values(sql, place_values(&row.place).into_iter().chain(event_values(&row.columns)));
         sql.push(")");
     });
     let tags: Vec<(&str, i64)> =

@@ -20,6 +20,7 @@
 //! not committed, in no index, and waits for nobody. Appends wait for such a reader as long as it takes to seek one key.
 
 mod append;
+mod bulk;
 mod connect;
 mod convert;
 mod fast;
@@ -133,11 +134,20 @@ impl Engine for Mssql {
     }
 
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
-        self.pool
+        let restored = self
+            .pool
             .run("restore", (lane, events.to_vec()), |connection, (lane, events)| {
                 Box::pin(append::restore(connection, *lane, events))
             })
-            .await
+            .await;
+        match restored {
+            Err(error) if events.len() > 1 && convert::load_was_misread(&error) => {
+                let (first, second) = events.split_at(events.len() / 2);
+                self.restore(lane, first).await?;
+                self.restore(lane, second).await
+            }
+            restored => restored,
+        }
     }
 
     async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {

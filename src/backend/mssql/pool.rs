@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
 use futures::future::BoxFuture;
-use tiberius::{Client, Row, ToSql};
+use tiberius::{Client, Row, SqlBulkCopyOption, ToSql};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::compat::Compat;
 
 use super::connect::{Options, Server, open};
-use super::convert::{classify, fitting};
+use super::convert::{bulk_row, classify, fitting};
 use crate::config::Config;
 use crate::error::{Error, ErrorClass, Result};
-use crate::sql::{Dialect, Statement};
+use crate::sql::{Dialect, Statement, Value};
 
 /// How often a transaction is tried that the server rolls back because of others.
 const ATTEMPTS: usize = 5;
@@ -111,6 +111,28 @@ impl Connection {
         let results = self.client.simple_query(sql).await?.into_results().await?;
         self.clean = true;
         Ok(results)
+    }
+
+    /// Stores rows in columns of a table by the server's bulk load, with everything checked that an insert checks.
+    pub(super) async fn load(
+        &mut self,
+        operation: &'static str,
+        table: &str,
+        columns: &[&str],
+        rows: &[Vec<Value>],
+    ) -> Result<()> {
+        self.clean = false;
+        let table = self.qualified(table);
+        let options = SqlBulkCopyOption::CheckConstraints | SqlBulkCopyOption::FireTriggers;
+        let loaded = async {
+            let mut load = self.client.bulk_insert_with_options(&table, columns, options, &[]).await?;
+            for row in rows {
+                load.send(bulk_row(row)).await?;
+            }
+            load.finalize().await
+        };
+        let loaded = loaded.await.map(|_| Results::new());
+        self.answered(operation, loaded).map(drop)
     }
 
     /// Commits the open transaction.
