@@ -39,6 +39,7 @@ pub struct Config {
     user: Option<String>,
     password: Option<String>,
     topic: String,
+    names_topic: bool,
     pool_max: u32,
     connect_timeout: Duration,
     statement_timeout: Duration,
@@ -121,12 +122,24 @@ impl Config {
         self.options.get(name).map(String::as_str)
     }
 
+    /// Returns the options that are the backend's own.
+    pub(crate) const fn options(&self) -> &BTreeMap<String, String> {
+        &self.options
+    }
+
+    /// Returns whether the URL says which topic is meant.
+    #[must_use]
+    pub const fn names_topic(&self) -> bool {
+        self.names_topic
+    }
+
     /// Sets the topic.
     ///
     /// # Errors
     /// [`Error::Invalid`] and [`Error::Limit`] where it is not a name.
     pub fn with_topic(mut self, topic: &str) -> Result<Self> {
         self.topic = crate::name::check("topic", topic)?;
+        self.names_topic = false;
         Ok(self)
     }
 
@@ -166,13 +179,15 @@ impl Config {
         }
         url.push_str(&self.target.replace('%', "%25").replace('?', "%3F"));
         let mut options = vec![
-            ("topic", self.topic.clone()),
             ("pool_max", self.pool_max.to_string()),
             ("connect_timeout", format!("{}ms", self.connect_timeout.as_millis())),
             ("statement_timeout", format!("{}ms", self.statement_timeout.as_millis())),
             ("migrate", if self.migrate { "auto" } else { "never" }.to_owned()),
             ("max_event_bytes", self.max_event_bytes.to_string()),
         ];
+        if self.names_topic || self.topic != "default" {
+            options.push(("topic", self.topic.clone()));
+        }
         options.extend(self.durability.clone().map(|durability| ("durability", durability)));
         options.extend(self.options.iter().map(|(name, value)| (name.as_str(), value.clone())));
         for (index, (name, value)) in options.into_iter().enumerate() {
@@ -250,6 +265,7 @@ impl FromStr for Config {
             target,
             user,
             password,
+            names_topic: options.contains_key("topic"),
             topic: crate::name::check("topic", options.remove("topic").unwrap_or_else(|| "default".to_owned()))?,
             pool_max: number(&mut options, "pool_max", 8, 1, 1_000)?.try_into().unwrap_or(u32::MAX),
             connect_timeout: seconds(&mut options, "connect_timeout", "10s")?,

@@ -295,7 +295,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn statistics(&self, lane: LaneId) -> Result<Vec<TypeStatistics>>;
 
     /// Stores events as they were elsewhere, places and times and ids included, at the end of the lane's log, and
-    /// returns the new head. Events must continue the lane's positions and their streams' versions.
+    /// returns the new head. Events must continue the lane's positions and their streams' versions. Where it fails, a beginning
+    /// of them may be stored.
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
         let _ = (lane, events);
         Err(Error::Unsupported { backend: self.name(), what: "restoring a log" })

@@ -17,7 +17,7 @@ use crate::store::Store;
 use crate::topics::{CONFIG_TOPIC, Topics};
 
 /// The topic of a URL that names none, which every database has.
-const DEFAULT_TOPIC: &str = "default";
+pub(super) const DEFAULT_TOPIC: &str = "default";
 
 /// The URL and the output of one run.
 #[derive(Debug)]
@@ -70,6 +70,17 @@ impl Context {
     /// Takes the URL apart.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         Ok(self.url.parse()?)
+    }
+
+    /// Checks that events of the caller's own may be appended to the topic that is asked for.
+    pub(super) fn check_topic(&self) -> Result<(), Failure> {
+        let config = self.config()?;
+        if self.topic.as_deref().unwrap_or(config.topic()) == CONFIG_TOPIC {
+            let reason = "topic \"topics\" keeps the configuration of topics, which anything else would make unreadable: \
+                          change it with `annals topic`";
+            return Err(Failure::usage(reason));
+        }
+        Ok(())
     }
 
     /// Opens the store of the topic that is asked for: of `--topic`, which may be in another database, or of the URL.
@@ -173,6 +184,12 @@ impl Context {
     pub(crate) fn done(&self, printed: Result<(), Failure>, done: &str) -> Result<(), Failure> {
         let flushed = printed.and_then(|()| self.output().flush());
         flushed.map_err(|failure| failure.at(&format!("{done}, but the output can't be written")))
+    }
+
+    /// Prints what was done, as [`Context::done`] does.
+    pub(crate) fn say(&self, object: &serde_json::Value, text: &str) -> Result<(), Failure> {
+        let printed = if self.json { self.output().json(object) } else { self.output().line(text) };
+        self.done(printed, text)
     }
 
     /// Hands out what was printed, and closes the store, if one was opened.

@@ -8,13 +8,15 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::context::{advised, check_file};
+use super::context::{DEFAULT_TOPIC, advised, check_file};
 use super::output::counted;
 use super::{Context, Exit, Failure, progress};
 use crate::config::Config;
-use crate::copy::{Cutover, TopicCopy, Verified, release};
+use crate::copy::{Copied, Cutover, Difference, TopicCopy, Verified, reopen};
+use crate::error::Error;
 use crate::hash::hex;
 use crate::migrate;
+use crate::sql::rows::HeadRow;
 use crate::store::Store;
 use crate::topics::adapter;
 
@@ -54,6 +56,11 @@ impl Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (from, to): (Config, Config) = (args.from.parse()?, args.to.parse()?);
+    if to.topic() != DEFAULT_TOPIC {
+        return Err(Failure::usage(
+            "the second URL names a topic: leave that out, a copy has the name of its original",
+        ));
+    }
     if adapter::place_of_url(&from)?.home == adapter::place_of_url(&to)?.home && from.target() != ":memory:" {
         return Err(Failure::usage("both URLs name the same database"));
     }
@@ -72,15 +79,21 @@ async fn copy_all(
     (from, to): (&Config, &Config),
     original: &Store,
 ) -> Result<(), Failure> {
-    let only = context.topic.as_deref().or(Some(from.topic()).filter(|topic| *topic != "default"));
+    let only = context.topic.as_deref().or(Some(from.topic()).filter(|_| from.names_topic()));
     let names = match only {
         Some(name) => vec![name.to_owned()],
         None => original.backend().topics().await?.into_iter().map(|topic| topic.name).collect(),
     };
     if args.reopen {
         for name in names {
-            release(&source(from, original, &name).await?).await?;
-            context.output().line(format_args!("{name}: the original takes events again"))?;
+            let place = to.clone().with_topic(&name)?.to_string();
+            match reopen(&source(from, original, &name).await?, &place).await {
+                // Of all topics, some may never have been moved, or to another place.
+                Err(Error::Moved { .. } | Error::Invalid { what: "target", .. }) if only.is_none() => continue,
+                reopened => reopened?,
+            }
+            context
+                .say(&json!({"topic": name, "reopened": true}), &format!("{name}: the original takes events again"))?;
         }
         return Ok(());
     }
@@ -90,7 +103,12 @@ async fn copy_all(
         let (target, stopped) = (Arc::clone(&target), stopped.clone());
         async move {
             let config = to.clone().with_topic(&name)?;
-            let copy = TopicCopy::between(source(from, original, &name).await?, target, &config).await?;
+            let source = source(from, original, &name).await?;
+            if let (None, Some(place)) = (only, moved_elsewhere(&source, &config).await?) {
+                let text = format!("{name}: left out, it was moved to {place}");
+                return context.say(&json!({"topic": name, "moved_to": place}), &text);
+            }
+            let copy = TopicCopy::between(source, target, &config).await.map_err(|error| of_topic(&name, error))?;
             let done = copy_topic(args, context, &name, &copy, stopped).await;
             copy.to().close().await;
             done
@@ -104,6 +122,29 @@ async fn copy_all(
     };
     target.close().await;
     done
+}
+
+/// Returns where a topic was moved to, if that is another place than the one that it is to be copied to.
+async fn moved_elsewhere(original: &Store, to: &Config) -> Result<Option<String>, Failure> {
+    let hold = original.ends().await?.iter().try_for_each(HeadRow::check_hold);
+    Ok(match hold {
+        Err(Error::Moved { to: place }) if place != to.to_string() => Some(place),
+        _ => None,
+    })
+}
+
+/// Says of which topic an error is, and what it means for a copy.
+fn of_topic(name: &str, error: Error) -> Failure {
+    match error {
+        Error::LogDiverged { position, .. } => {
+            let reason = format!(
+                "topic {name:?} differs at position {position}: the copy has an event there that the original has not, or \
+                 another one. Something wrote to the copy: drop it and copy anew, or go on with it, if it is the topic by now"
+            );
+            Failure::new(Exit::Conflict, reason)
+        }
+        error => Failure::from(error).at(&format!("topic {name:?}")),
+    }
 }
 
 /// Opens a topic of the original's database.
@@ -127,14 +168,26 @@ async fn copy_topic(
         bar.set_length(total.max(there + events));
         bar.set_position(there + events);
     };
-    let (copied, cutover) = if args.cutover {
-        let cutover = copy.cutover(progress).await?;
-        (cutover.copied, Some(cutover))
+    let copied = if args.cutover && args.verify {
+        let copied = copy.run(progress).await;
+        bar.finish_and_clear();
+        let before = copied.map_err(|error| of_topic(name, error))?;
+        // What differs is not to become the topic. What comes meanwhile is compared afterwards.
+        let verified = compare(name, copy).await?;
+        check_events(name, &verified)?;
+        copy.cutover(|_| {}).await.map(|cutover| {
+            let copied =
+                Copied { events: before.events + cutover.copied.events, rows: before.rows + cutover.copied.rows };
+            (copied, Some(cutover))
+        })
+    } else if args.cutover {
+        copy.cutover(progress).await.map(|cutover| (cutover.copied, Some(cutover)))
     } else if args.follow {
-        (copy.follow(stopped, progress).await?, None)
+        copy.follow(stopped, progress).await.map(|copied| (copied, None))
     } else {
-        (copy.run(progress).await?, None)
+        copy.run(progress).await.map(|copied| (copied, None))
     };
+    let (copied, cutover) = copied.map_err(|error| of_topic(name, error))?;
     bar.finish_and_clear();
     let seconds = start.elapsed().as_secs_f64();
     if context.json {
@@ -151,7 +204,14 @@ async fn copy_topic(
         }
     }
     context.output().flush()?;
-    if args.verify { verify(context, name, copy).await } else { Ok(()) }
+    if !args.verify {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let verified = compare(name, copy).await?;
+    let reported = report(context, name, &verified, start.elapsed().as_secs_f64());
+    let moved = format!("the copy is topic {name:?} already: --reopen undoes that");
+    if args.cutover { reported.map_err(|failure| failure.then(&moved)) } else { reported }
 }
 
 /// Says how a cutover went.
@@ -163,13 +223,20 @@ pub(super) fn switched(cutover: &Cutover) -> String {
     )
 }
 
-async fn verify(context: &Context, name: &str, copy: &TopicCopy) -> Result<(), Failure> {
+/// Compares a copy with its original.
+async fn compare(name: &str, copy: &TopicCopy) -> Result<Verified, Failure> {
     let bar: ProgressBar = progress::copied(copy.progress().await?.0);
     bar.set_message(format!("{name}, verifying"));
-    let start = Instant::now();
-    let verified = copy.verify(|events| bar.set_position(events)).await?;
+    let verified = copy.verify(|events| bar.set_position(events)).await;
     bar.finish_and_clear();
-    report(context, name, &verified, start.elapsed().as_secs_f64())
+    Ok(verified?)
+}
+
+/// Checks that comparing has shown no event that differs.
+fn check_events(name: &str, verified: &Verified) -> Result<(), Failure> {
+    let Some(Difference { field, position, partition, .. }) = &verified.difference else { return Ok(()) };
+    let reason = format!("topic {name:?} differs at position {position} of partition {partition}, in its {field}");
+    Err(Failure::new(Exit::Conflict, reason))
 }
 
 /// Prints what comparing has shown; a difference is a failure.
@@ -179,7 +246,7 @@ fn report(context: &Context, name: &str, verified: &Verified, seconds: f64) -> R
     if context.json {
         context.output().json(&json!({
             "topic": name, "same": verified.is_same(), "compared": verified.events, "from_hash": from_hash,
-            "to_hash": to_hash, "differing_rows": verified.rows, "seconds": seconds,
+            "to_hash": to_hash, "missing": verified.missing, "differing_rows": verified.rows, "seconds": seconds,
             "difference": difference.map(|difference| json!({
                 "partition": difference.partition, "position": difference.position, "field": difference.field,
             })),
@@ -189,15 +256,19 @@ fn report(context: &Context, name: &str, verified: &Verified, seconds: f64) -> R
         context.output().line(format_args!("{name}: {events} compared, {seconds:.2} s"))?;
         context.output().line(format_args!("{name}: original {from_hash}"))?;
         context.output().line(format_args!("{name}: copy     {to_hash}"))?;
+        if verified.missing > 0 {
+            let events = counted(verified.missing, "event");
+            context.output().line(format_args!("{name}: the original has gone on by {events}"))?;
+        }
     }
-    if let Some(difference) = difference {
-        let (field, position, partition) = (difference.field, difference.position, difference.partition);
-        let reason = format!("topic {name:?} differs at position {position} of partition {partition}, in its {field}");
-        return Err(Failure::new(Exit::Conflict, reason));
-    }
-    if verified.is_same() {
+    check_events(name, verified)?;
+    if verified.rows == 0 {
         return Ok(());
     }
     let rows = counted(verified.rows, "row");
-    Err(Failure::new(Exit::Conflict, format!("topic {name:?} has the same events, and {rows} beside them differ")))
+    let reason = format!(
+        "topic {name:?} has the same events, and {rows} beside them differ, as they do for a moment while readers and writers \
+         are at work"
+    );
+    Err(Failure::new(Exit::Conflict, reason))
 }

@@ -57,7 +57,7 @@ pub(crate) fn read<T>(
             Ok(Some(entry)) => {
                 weight += line.len();
                 entries.extend(entry.map(|entry| (number, entry)));
-                if (entries.len() >= limits.lines || weight >= CHUNK_BYTES) && !entries.is_empty() {
+                if entries.len() >= limits.lines || weight >= CHUNK_BYTES {
                     weight = 0;
                     let full = Chunk { entries: std::mem::take(&mut entries), read, failure: None };
                     if chunks.blocking_send(full).is_err() {

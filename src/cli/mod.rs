@@ -290,6 +290,15 @@ impl Verb {
         }
     }
 
+    /// Returns whether it appends events of the caller's own.
+    const fn appends(&self) -> bool {
+        match self {
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            Self::Import(args) => !args.restores(),
+            _ => matches!(self, Self::Append(_) | Self::Stream(_)),
+        }
+    }
+
     /// Returns whether it may store something.
     const fn writes(&self) -> bool {
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -328,7 +337,11 @@ async fn interrupt() {
 
 /// Runs a verb; one that ends its work when it is interrupted is given what tells it.
 async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Failure> {
+    let appends = cli.verb.appends();
     let context = Context::new(cli.url, cli.topic, cli.json, stopped);
+    if appends {
+        context.check_topic()?;
+    }
     let outcome = match cli.verb {
         Verb::Migrate(args) => migrate::run(args, &context).await,
         Verb::Append(args) => append::run(args, &context).await,

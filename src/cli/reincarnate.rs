@@ -17,10 +17,5 @@ pub(crate) async fn run(_: Args, context: &Context) -> Result<(), Failure> {
          opened again",
         store.topic().name
     );
-    let printed = if context.json {
-        context.output().json(&json!({"topic": store.topic().name, "incarnation": incarnation}))
-    } else {
-        context.output().line(&text)
-    };
-    context.done(printed, &text)
+    context.say(&json!({"topic": store.topic().name, "incarnation": incarnation}), &text)
 }

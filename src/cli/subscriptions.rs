@@ -73,12 +73,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             if !store.delete_subscription(&name).await? {
                 return Err(Failure::not_found(format!("there is no subscription {name:?}")));
             }
-            say(context, &json!({"deleted": name}), &format!("deleted {name}"))
+            context.say(&json!({"deleted": name}), &format!("deleted {name}"))
         }
         Some(Verb::DeadLetters { name, limit }) => dead_letters(&store, &name, limit, context).await,
         Some(Verb::Retry { name, stream }) => {
             let streams = store.retry_dead_letters(&name, stream.as_deref()).await?;
-            say(context, &json!({"streams": streams}), &format!("{} will be retried", counted(streams, "stream")))
+            context.say(&json!({"streams": streams}), &format!("{} will be retried", counted(streams, "stream")))
         }
         Some(Verb::Skip { name, position, lane }) => {
             let lane = lane_of(&store, lane)?;
@@ -86,15 +86,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
                 let message = format!("{name:?} has no dead letter at position {position} of lane {lane}");
                 return Err(Failure::not_found(message));
             }
-            say(context, &json!({"skipped": position, "lane": lane}), &format!("skipped position {position}"))
+            context.say(&json!({"skipped": position, "lane": lane}), &format!("skipped position {position}"))
         }
     }
-}
-
-/// Prints what was done.
-fn say(context: &Context, object: &serde_json::Value, text: &str) -> Result<(), Failure> {
-    let printed = if context.json { context.output().json(object) } else { context.output().line(text) };
-    context.done(printed, text)
 }
 
 /// Returns the lane that is meant, which is to be named where there are several.

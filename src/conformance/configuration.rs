@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
-use super::harness::Fixture;
-use super::many::{configuration, here, initialized, memory, put, topics, until};
+use super::harness::{Fixture, with_options};
+use super::many::{configuration, here, initialized, memory, put, topics, until, url};
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::position::{Position, Version};
@@ -20,6 +20,7 @@ use crate::topics::{ConfiguredTopic, TopicChangeKind, TopicConfig, Topics};
 pub(super) const CASES: &[Case] = cases![
     an_unknown_adapter_is_refused_with_the_choices: "21.6";
     a_configuration_is_refused_by_the_name_of_its_field: "21.6";
+    the_configurations_own_topic_is_none_of_the_topics: "21.6" if Url;
     nothing_can_be_done_before_the_configuration_is_read: "21.8" if Url;
     reading_the_configuration_twice_changes_nothing: "21.8" if Url;
     a_topic_that_was_never_created_is_unknown: "21.9" if Url;
@@ -75,6 +76,17 @@ async fn a_configuration_is_refused_by_the_name_of_its_field(_: &Fixture) -> Ver
         }
     }
     ensure_err!(TopicConfig::builder("n".repeat(256)).build(), Error::Limit { what: "name", .. });
+    Ok(())
+}
+
+async fn the_configurations_own_topic_is_none_of_the_topics(f: &Fixture) -> Verdict {
+    let topics = initialized(f).await?;
+    for connection in [url(f), with_options(&url(f), &[("connect_timeout", "29s")])] {
+        let own = TopicConfig::builder("topics").connection(connection).build()?;
+        ensure_err!(topics.create(own).await, Error::Invalid { what: "name", .. });
+    }
+    topics.create(memory("topics").build()?).await?;
+    topics.close().await;
     Ok(())
 }
 

@@ -367,12 +367,16 @@ macro_rules! conformance_suite {
                 closing_ends_everything_and_can_be_repeated
                 a_password_shows_nowhere
                 a_topic_with_events_is_not_moved_without_them
+                a_copy_that_went_another_way_is_not_the_topic
+                a_copy_of_the_log_becomes_the_topic_and_the_original_is_closed
                 an_empty_topic_can_be_moved
+                a_topic_is_not_created_where_it_was_moved_away_from
                 many_tasks_append_to_several_topics
             }
             configuration {
                 an_unknown_adapter_is_refused_with_the_choices
                 a_configuration_is_refused_by_the_name_of_its_field
+                the_configurations_own_topic_is_none_of_the_topics
                 nothing_can_be_done_before_the_configuration_is_read
                 reading_the_configuration_twice_changes_nothing
                 a_topic_that_was_never_created_is_unknown
@@ -398,11 +402,19 @@ macro_rules! conformance_suite {
                 two_instances_change_delete_and_append_at_once
                 writers_of_two_instances_go_there_and_back
             }
-            moving {
+            cutover {
                 a_copy_follows_what_is_written
                 writers_wait_while_a_topic_is_moved
                 a_topic_that_was_moved_takes_nothing_at_its_old_place
                 a_move_that_was_given_up_lets_writers_go_on
+                a_topic_is_moved_to_one_place_only
+                a_lease_that_ended_closes_nothing
+                what_was_moved_away_takes_nothing_until_it_is_the_topic_again
+                a_projection_goes_on_after_its_topic_comes_back
+                commands_of_a_clock_that_went_back_go_along
+                the_prompt_heeds_a_move
+            }
+            moving {
                 a_topic_with_its_log_is_moved_there_and_back
                 eight_writers_go_along_and_lose_nothing
                 all_instances_go_along
@@ -410,11 +422,8 @@ macro_rules! conformance_suite {
                 a_change_beside_a_move_lets_the_topic_be
                 a_topic_is_not_moved_onto_another_log
                 a_command_from_before_a_move_is_known_after_it
-                a_topic_is_moved_to_one_place_only
-                a_lease_that_ended_closes_nothing
                 a_legal_hold_goes_along
-                commands_of_a_clock_that_went_back_go_along
-                the_prompt_heeds_a_move
+                a_legal_hold_that_is_set_meanwhile_is_where_the_topic_is
             }
             purging {
                 a_purged_topic_is_gone_and_its_purge_recorded

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::case::{Failure, Verdict};
 use super::harness::{Fixture, with_options};
 use crate::config::Config;
+use crate::copy::TopicCopy;
 use crate::error::Result;
 use crate::event::NewEvent;
 use crate::store::Store;
@@ -103,10 +104,29 @@ pub(super) async fn put(topics: &Topics, topic: &str, stream: &str) -> Result<()
     topics.append(topic, &Stream::new("thing", stream)?, Expected::Any, [event]).await.map(drop)
 }
 
+pub(super) fn event() -> Result<NewEvent> {
+    NewEvent::json("Happened", &1)
+}
+
+pub(super) async fn append(store: &Store, stream: &str) -> Result<()> {
+    store.append(&Stream::new("thing", stream)?, Expected::Any, [event()?]).await.map(drop)
+}
+
+/// Copies the case's own topic to a database in memory.
+pub(super) async fn copy(f: &Fixture) -> Result<TopicCopy> {
+    TopicCopy::begin(f.store.clone(), "sqlite::memory:?migrate=auto".parse()?).await
+}
+
+/// A store of a topic in the case's database, whatever the configuration says.
+pub(super) async fn stored(f: &Fixture, topic: &str) -> Result<Store> {
+    let config = url(f).parse::<Config>()?.with_topic(topic)?;
+    Store::shared(Arc::clone(f.store.backend()), &config).await
+}
+
 /// The log of the configuration.
 pub(super) async fn configuration(f: &Fixture) -> Result<Store> {
     f.store.backend().create_topic("topics", 1).await?;
-    Store::shared(Arc::clone(f.store.backend()), &url(f).parse::<Config>()?.with_topic("topics")?).await
+    stored(f, "topics").await
 }
 
 /// Waits until something holds, for 20 s at most.

@@ -26,6 +26,8 @@ mod conflict;
 mod connection;
 mod contention;
 mod counter;
+#[cfg(feature = "sqlite")]
+mod cutover;
 mod dead_letter;
 mod durable;
 mod errors;
@@ -115,6 +117,8 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("configuration", configuration::CASES),
     #[cfg(feature = "sqlite")]
     ("instances", instances::CASES),
+    #[cfg(feature = "sqlite")]
+    ("cutover", cutover::CASES),
     #[cfg(feature = "sqlite")]
     ("moving", moving::CASES),
     #[cfg(feature = "sqlite")]

@@ -1,23 +1,19 @@
 //! Contract section 8: removing a topic's log for good.
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::many::{configuration, here, initialized, put, url};
+use super::many::{configuration, here, initialized, put, stored};
 use super::together::sound_log;
-use crate::config::Config;
 use crate::copy;
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::schema::model::all_tables;
-use crate::store::Store;
 use crate::stream::{Expected, Stream};
 use crate::topics::{TopicChangeKind, Topics};
 
@@ -82,22 +78,16 @@ fn of_2000(lane: LaneId, index: usize, position: i64) -> Result<RecordedEvent> {
     })
 }
 
-/// Opens topic `t` in the case's database, whatever the configuration says.
-async fn store(f: &Fixture) -> Result<Store> {
-    let config = url(f).parse::<Config>()?.with_topic("t")?;
-    Store::shared(Arc::clone(f.store.backend()), &config).await
-}
-
 /// Asserts that a purge was refused, and that everything is there.
 async fn kept(f: &Fixture, refused: Result<crate::topics::Purged>, why: &str) -> Verdict {
     match refused {
         Err(error @ Error::Kept { .. }) => ensure!(error.to_string().contains(why), "{error} does not say {why:?}"),
         other => return Err(Failure(format!("expected a refusal that says {why:?}, got {other:?}"))),
     }
-    ensure_eq!(sound_log(&store(f).await?).await?.len(), 6, "events after a refused purge");
+    ensure_eq!(sound_log(&stored(f, "t").await?).await?.len(), 6, "events after a refused purge");
     let stream = Stream::new("thing", "later")?;
     let event = NewEvent::json("Happened", &1)?;
-    store(f).await?.append(&stream, Expected::Any, [event]).await?;
+    stored(f, "t").await?.append(&stream, Expected::Any, [event]).await?;
     Ok(())
 }
 
@@ -116,13 +106,13 @@ async fn rows_of(f: &Fixture, lanes: &[LaneId]) -> Result<i64> {
 
 async fn a_purged_topic_is_gone_and_its_purge_recorded(f: &Fixture) -> Verdict {
     let Old { topics, version, hash } = old(f, Some(1)).await?;
-    let lanes = store(f).await?.topic().lanes.clone();
+    let lanes = stored(f, "t").await?.topic().lanes.clone();
     ensure!(rows_of(f, &lanes).await? > 6, "the topic has no rows before it is purged");
     let purged = topics.purge("t", version, &hash).await?;
     ensure_eq!((purged.events, purged.hash), (6, hash), "what was removed");
     // Each lane leaves what keeps its number from being given again.
     ensure_eq!(rows_of(f, &lanes).await?, 2, "rows that are left");
-    ensure_err!(store(f).await, Error::UnknownTopic { .. });
+    ensure_err!(stored(f, "t").await, Error::UnknownTopic { .. });
     let history = topics.history("t").await?;
     ensure_eq!(history.last().map(|change| change.kind), Some(TopicChangeKind::Purged), "the last change");
     let log = sound_log(&configuration(f).await?).await?;
@@ -222,14 +212,14 @@ async fn a_purge_that_was_cut_off_can_be_completed(f: &Fixture) -> Verdict {
     log.append(&stream, version, [NewEvent::json("TopicPurged", &recorded)?]).await?;
     ensure_err!(topics.purge("t", version, &hash).await, Error::Conflict { .. });
     topics.purge("t", version.next(), &hash).await?;
-    ensure_err!(store(f).await, Error::UnknownTopic { .. });
+    ensure_err!(stored(f, "t").await, Error::UnknownTopic { .. });
     topics.close().await;
     Ok(())
 }
 
 async fn a_purged_topic_can_be_created_anew(f: &Fixture) -> Verdict {
     let Old { topics, version, hash } = old(f, Some(1)).await?;
-    let (before, lanes) = (store(f).await?.topic().incarnation, store(f).await?.topic().lanes.clone());
+    let (before, lanes) = (stored(f, "t").await?.topic().incarnation, stored(f, "t").await?.topic().lanes.clone());
     topics.purge("t", version, &hash).await?;
     topics.create(here(f, "t").build()?).await?;
     let store = topics.store("t").await?;

@@ -8,12 +8,11 @@ use uuid::Uuid;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::many::{here, initialized, memory};
+use super::many::{copy, here, initialized, memory};
 use super::together::sound_log;
 use crate::append::Append;
 use crate::backend::Backend;
 use crate::command::Command;
-use crate::copy::TopicCopy;
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::json::Json;
@@ -58,7 +57,7 @@ async fn fill(store: &Store) -> Result<()> {
     store.save_snapshot(&snapshot).await.map(drop)
 }
 
-/// Events of one stream, more than a backend may store in another way than a few of them.
+/// So many events that a backend which stores long pages in another way than short ones does so.
 const MANY: u8 = 192;
 
 /// An event that has some of the fields that an event may lack, in each combination after 64 of them.
@@ -175,7 +174,7 @@ async fn only_what_continues_a_log_is_restored(f: &Fixture) -> Verdict {
 
 async fn an_append_beside_a_cutover_is_copied_or_refused(f: &Fixture) -> Verdict {
     f.filled("a", 1).await?;
-    let copy = TopicCopy::begin(f.store.clone(), "sqlite::memory:?migrate=auto".parse()?).await?;
+    let copy = copy(f).await?;
     let mut written = 0;
     for round in 0..10 {
         let (stop, mut writers) = (Arc::new(AtomicBool::new(false)), JoinSet::new());

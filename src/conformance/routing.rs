@@ -7,16 +7,18 @@ use futures::future::try_join_all;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::case::{Case, Verdict, cases, ensure, ensure_eq, ensure_err};
+use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::many::{broken, configuration, here, initialized, memory, put};
+use super::many::{File, append, broken, configuration, here, initialized, memory, put, stored};
 use super::together::sound_log;
+use crate::command::Command;
+use crate::copy::TopicCopy;
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::position::Version;
 use crate::read::Query;
 use crate::stream::{Expected, Stream};
-use crate::topics::{HealthState, Registry, TopicConfig};
+use crate::topics::{HealthState, Registry, TopicConfig, Topics};
 
 pub(super) const CASES: &[Case] = cases![
     topics_of_different_adapters_are_served_together: "21.1" if Url;
@@ -28,15 +30,17 @@ pub(super) const CASES: &[Case] = cases![
     closing_ends_everything_and_can_be_repeated: "21.5" if Url;
     a_password_shows_nowhere: "21.7" if Url;
     a_topic_with_events_is_not_moved_without_them: "21.14" if Url;
+    a_copy_that_went_another_way_is_not_the_topic: "21.14" if Url, Sql;
+    a_copy_of_the_log_becomes_the_topic_and_the_original_is_closed: "21.14" if Url, Sql;
     an_empty_topic_can_be_moved: "21.14" if Url;
+    a_topic_is_not_created_where_it_was_moved_away_from: "21.14" if Url, Sql;
     many_tasks_append_to_several_topics: "21.1" if Url;
 ];
 
 async fn topics_of_different_adapters_are_served_together(f: &Fixture) -> Verdict {
     let topics = initialized(f).await?;
-    let path = std::env::temp_dir().join(format!("annals-routing-{}.db", Uuid::now_v7()));
-    let file = TopicConfig::builder("third").adapter("file").connection(path.to_string_lossy());
-    for config in [here(f, "first").partitions(3), memory("second"), file] {
+    let file = File::new();
+    for config in [here(f, "first").partitions(3), memory("second"), file.topic("third")] {
         topics.create(config.build()?).await?;
     }
     for (index, name) in ["first", "second", "third"].into_iter().enumerate() {
@@ -55,7 +59,6 @@ async fn topics_of_different_adapters_are_served_together(f: &Fixture) -> Verdic
     }
     ensure_eq!(topics.store("first").await?.topic().lanes.len(), 3, "lanes of the first");
     topics.close().await;
-    std::fs::remove_file(path)?;
     Ok(())
 }
 
@@ -201,6 +204,56 @@ async fn a_topic_with_events_is_not_moved_without_them(f: &Fixture) -> Verdict {
     ensure_err!(refused, Error::EventsLeftBehind { .. });
     ensure_eq!(topics.get("a")?, made, "the topic after a refused move");
     ensure_eq!(topics.version("a", "s").await?, Version::new(1), "the version of its stream");
+    topics.close().await;
+    Ok(())
+}
+
+/// Topic `a` in the case's database with an event, its copy in memory, and the configuration that has it there.
+async fn copied(f: &Fixture, topics: &Topics) -> Result<(TopicCopy, TopicConfig, Version), Failure> {
+    let made = topics.create(here(f, "a").build()?).await?;
+    put(topics, "a", "s").await?;
+    let there = made.config.change().adapter("memory").connection("elsewhere").build()?;
+    let backend = topics.registry().get_or_create(&there).await?;
+    let url = "sqlite::memory:?topic=a".parse()?;
+    let copy = TopicCopy::between(topics.store("a").await?, backend, &url).await?;
+    copy.run(|_| {}).await?;
+    Ok((copy, there, made.version))
+}
+
+async fn a_copy_that_went_another_way_is_not_the_topic(f: &Fixture) -> Verdict {
+    let topics = initialized(f).await?;
+    let (copy, there, version) = copied(f, &topics).await?;
+    // As long as the original, and not the same.
+    append(copy.to(), "s").await?;
+    put(&topics, "a", "s").await?;
+    ensure_err!(topics.update(there, version).await, Error::EventsLeftBehind { events: 2, .. });
+    put(&topics, "a", "s").await?;
+    ensure_eq!(topics.version("a", "s").await?.get(), 3, "the version of its stream");
+    topics.close().await;
+    Ok(())
+}
+
+async fn a_copy_of_the_log_becomes_the_topic_and_the_original_is_closed(f: &Fixture) -> Verdict {
+    let topics = initialized(f).await?;
+    let (copy, there, version) = copied(f, &topics).await?;
+    topics.store("a").await?.record_command(Command::new(Uuid::from_u128(1))).await?;
+    ensure_err!(topics.update(there.clone(), version).await, Error::EventsLeftBehind { .. });
+    copy.run(|_| {}).await?;
+    topics.update(there, version).await?;
+    put(&topics, "a", "s").await?;
+    ensure_eq!(topics.version("a", "s").await?.get(), 2, "the version at the new place");
+    ensure_err!(append(&stored(f, "a").await?, "s").await, Error::Moved { .. });
+    topics.close().await;
+    Ok(())
+}
+
+async fn a_topic_is_not_created_where_it_was_moved_away_from(f: &Fixture) -> Verdict {
+    let topics = initialized(f).await?;
+    let (_, there, version) = copied(f, &topics).await?;
+    let moved = topics.update(there, version).await?;
+    topics.delete("a", moved.version).await?;
+    ensure_err!(topics.create(here(f, "a").build()?).await, Error::Moved { .. });
+    ensure_err!(topics.get("a"), Error::TopicDeleted { .. });
     topics.close().await;
     Ok(())
 }

@@ -14,10 +14,14 @@ use crate::sql::{holds, statements};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
-/// For how long the original takes no events at first. Where whoever moves it dies, its writers go on after this.
-const LEASE: TimeDelta = TimeDelta::seconds(10);
+/// For how long writers of the original wait at first, at most; then they have their turn, and wait again. Where whoever moves
+/// it dies, they go on after twice this time.
+const PAUSE: Duration = Duration::from_secs(5);
 
-/// How often it is tried to copy the rest within the lease, which is twice as long each time.
+/// For how long writers have their turn between two times that they wait.
+const TURN: Duration = Duration::from_secs(1);
+
+/// How often in a row writers wait without less being left to be copied afterwards, each time for twice as long.
 const TRIES: u32 = 4;
 
 /// A round of copying what came in meanwhile that takes no longer is followed by one for which writers may wait.
@@ -34,7 +38,7 @@ pub struct Cutover {
     pub copied: Copied,
     /// Events that were copied while writers waited.
     pub last_events: u64,
-    /// How long writers waited.
+    /// How long writers waited, at a stretch: where they are faster than the copy, they wait several times.
     pub pause: Duration,
 }
 
@@ -70,18 +74,19 @@ impl TopicCopy {
     /// Makes the copy the topic: the original takes no events from then on, nor does it ever again, and the copy does.
     ///
     /// It copies what it lacks until little is left, or writers are faster than it is. Then writers of the original, of whatever
-    /// process, wait while the rest is copied. Those who write to the original afterwards are told [`Error::Moved`]. Nothing that was acknowledged is lost:
+    /// process, wait while the rest is copied, for 5 s at most; if that was not enough, they have their turn for a second, and wait
+    /// again. Those who write to the original afterwards are told [`Error::Moved`]. Nothing that was acknowledged is lost:
     /// under the locks of all lanes it is checked that the copy ends where the original does. Where it fails or is killed, the
-    /// original takes events again after 10 s, or a few times as long where so much is left to be copied; calling it again goes
-    /// on.
+    /// original takes events again, after 10 s at most; calling it again goes on. Where nothing less is left after 5 s, because
+    /// a server is slow, writers wait twice as long the next time, but never longer than half the original's `statement_timeout`.
     ///
     /// Whoever configures where the topic is has to be told; [`Topics::relocate`](crate::Topics::relocate) does both.
     ///
     /// # Errors
-    /// [`Error::Moved`] where the original was moved to another place before, [`Error::Held`] where copying the rest takes too
-    /// long again and again, as [`TopicCopy::run`], and what the backends answer.
+    /// [`Error::Moved`] where the original was moved to another place before, [`Error::Held`] where what is left to be copied
+    /// does not become less, as [`TopicCopy::run`], and what the backends answer.
     pub async fn cutover(&self, mut progress: impl FnMut(u64) + Send) -> Result<Cutover> {
-        let mut copied = Copied::default();
+        let (mut copied, begin) = (Copied::default(), self.to.event_count().await?);
         let (mut since, mut before, mut took) = (None, u64::MAX, Duration::MAX);
         // Where writers are faster than this, each round takes longer than the one before.
         while took > BRIEF {
@@ -93,30 +98,70 @@ impl TopicCopy {
             }
             before = last;
         }
-        let lease = LEASE.max(TimeDelta::from_std(took * 2).unwrap_or(LEASE));
-        let mut held_until = DateTime::UNIX_EPOCH;
-        for round in 0..TRIES {
-            held_until = self.hold(lease * 2_i32.pow(round)).await?;
+        let (mut longest, mut tries, mut least) = (Duration::ZERO, 0, u64::MAX);
+        loop {
+            let limit = (PAUSE * 2_u32.pow(tries)).min(self.from.timeout() / 2);
+            let until = self.hold(TimeDelta::from_std(limit * 2).unwrap_or(TimeDelta::MAX)).await?;
             let start = Instant::now();
-            let last = async {
-                let last_events = self.rest(since, &mut copied, &mut progress).await?;
-                // It may have been the original of an earlier move.
-                release(&self.to).await?;
-                Ok((last_events, self.close_original().await?))
+            let rest = tokio::time::timeout(limit, self.rest(since, &mut copied, &mut progress)).await;
+            let switched = match rest {
+                Ok(Ok(last_events)) => self.switch().await.map(|is_done| is_done.then_some(last_events)),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Ok(None),
             };
-            match last.await {
-                Ok((last_events, true)) => return Ok(Cutover { copied, last_events, pause: start.elapsed() }),
-                // It took longer than the lease, and writers went on.
-                Ok((_, false)) => {}
-                Err(error) => {
-                    if let Err(error) = end_lease(&self.from).await {
-                        tracing::warn!(error = error.report(), "the original takes events again once the lease ends");
-                    }
-                    return Err(error);
-                }
+            longest = longest.max(start.elapsed());
+            if let Ok(Some(last_events)) = switched {
+                // What a round that was cut short has copied counts, too.
+                copied.events = self.to.event_count().await?.saturating_sub(begin);
+                return Ok(Cutover { copied, last_events, pause: longest });
+            }
+            if let Err(error) = end_lease(&self.from).await {
+                tracing::warn!(error = error.report(), "the original takes events again once the lease ends");
+            }
+            switched?;
+            let (original, copy) = self.progress().await?;
+            let left = original.saturating_sub(copy);
+            if left < least {
+                (least, tries) = (left, 0);
+            } else {
+                tries += 1;
+            }
+            if tries == TRIES {
+                return Err(Error::Held { until });
+            }
+            tokio::time::sleep(TURN).await;
+        }
+    }
+
+    /// Makes the copy the topic if it has everything already, which nobody changes while that is looked at; returns whether it
+    /// has. The copy may have gone on since the original was closed for it.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] where the original was moved to another place before, and what the backends answer.
+    pub(crate) async fn take_over(&self) -> Result<bool> {
+        self.hold(TimeDelta::from_std(PAUSE * 2).unwrap_or(TimeDelta::MAX)).await?;
+        let taken = async { Ok(self.has_everything().await? && self.switch().await?) }.await;
+        if !matches!(taken, Ok(true))
+            && let Err(error) = end_lease(&self.from).await
+        {
+            tracing::warn!(error = error.report(), "the original takes events again once the lease ends");
+        }
+        taken
+    }
+
+    /// Returns whether the copy has the original's last events, and its commands.
+    async fn has_everything(&self) -> Result<bool> {
+        for (from, to) in self.lanes() {
+            let end = self.from.head(from).await?;
+            if self.to.head(to).await? < end {
+                return Ok(false);
+            }
+            match self.check_end(from, to, end).await {
+                Err(Error::LogDiverged { .. }) => return Ok(false),
+                checked => checked?,
             }
         }
-        Err(Error::Held { until: held_until })
+        self.has_all_commands().await
     }
 
     /// Lets the original take events again, after a cutover that is not wanted any more. What was written to the copy meanwhile
@@ -163,12 +208,12 @@ impl TopicCopy {
         Ok(ends.iter().map(|end| end.clock).min().unwrap_or(DateTime::UNIX_EPOCH))
     }
 
-    /// Returns whether the copy has as many commands as the original.
+    /// Returns whether the copy has at least as many commands as the original.
     async fn has_all_commands(&self) -> Result<bool> {
         for (from, to) in self.lanes() {
             let original = Lane { store: &self.from, id: from };
             let copy = Lane { store: &self.to, id: to };
-            if original.count(&model::COMMANDS).await? != copy.count(&model::COMMANDS).await? {
+            if original.count(&model::COMMANDS).await? > copy.count(&model::COMMANDS).await? {
                 return Ok(false);
             }
         }
@@ -204,9 +249,9 @@ impl TopicCopy {
         Ok(until)
     }
 
-    /// Has the original take no events ever again, if it has taken none since it is held, and the copy has all of them;
-    /// returns whether that is so.
-    pub(crate) async fn close_original(&self) -> Result<bool> {
+    /// Has the original take no events ever again, and the copy take them, if the original has taken none since it is held, and
+    /// the copy has all of them; returns whether that is so.
+    pub(crate) async fn switch(&self) -> Result<bool> {
         let mut ends = Vec::new();
         for (_, to) in self.lanes() {
             ends.push(self.to.head(to).await?);
@@ -214,12 +259,14 @@ impl TopicCopy {
         let mut transaction = self.from.begin().await?;
         for (lane, end) in self.from.topic().lanes.iter().zip(ends) {
             let head = locked_head(&mut transaction, *lane).await?;
-            if head.head != end || !head.is_held_for(&self.place) {
+            if head.head > end || !head.is_held_for(&self.place) {
                 return Ok(false);
             }
             self.set(&mut transaction, *lane, holds::FOR_EVER).await?;
         }
         transaction.commit().await?;
+        // It may have been the original of an earlier move. Of the two, at most one takes events at any moment.
+        release(&self.to).await?;
         Ok(true)
     }
 
@@ -232,7 +279,7 @@ impl TopicCopy {
 }
 
 /// Takes a lane's lock, and returns what it protects.
-async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<HeadRow> {
+pub(crate) async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<HeadRow> {
     let dialect = transaction.dialect();
     transaction.write(holds::lock(dialect, lane)).await?;
     let head: Vec<HeadRow> = transaction.fetch(statements::head_and_clock(dialect, lane)).await?;
@@ -240,8 +287,22 @@ async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<Head
 }
 
 /// Lets a topic take events, also one that was moved.
-pub(crate) async fn release(store: &Store) -> Result<()> {
+async fn release(store: &Store) -> Result<()> {
     store.under_locks(|dialect, lane| vec![holds::end(dialect, lane, holds::MOVE)]).await
+}
+
+/// Lets a topic take events again that was moved to a place, and not one that was moved to another.
+///
+/// # Errors
+/// [`Error::Moved`] where it was moved to another place, [`Error::Invalid`] where it was not moved.
+#[cfg(feature = "cli")]
+pub(crate) async fn reopen(store: &Store, place: &str) -> Result<()> {
+    let ends = store.ends().await?;
+    ends.iter().filter(|end| !end.is_held_for(place)).try_for_each(HeadRow::check_hold)?;
+    if !ends.iter().any(|end| end.is_held_for(place)) {
+        return Err(Error::invalid("target", format!("topic {:?} was not moved to {place}", store.topic().name)));
+    }
+    release(store).await
 }
 
 /// Lets a topic take events that is held for a time, and not one that was moved.

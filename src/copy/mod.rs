@@ -12,9 +12,9 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub use cutover::Cutover;
-pub(crate) use cutover::end_lease;
 #[cfg(feature = "cli")]
-pub(crate) use cutover::release;
+pub(crate) use cutover::reopen;
+pub(crate) use cutover::{end_lease, locked_head};
 pub(crate) use verify::log_hash;
 pub use verify::{Difference, Verified};
 
@@ -84,8 +84,8 @@ pub struct TopicCopy {
 pub struct Copied {
     /// Events; those that an earlier run has copied are not counted.
     pub events: u64,
-    /// Rows beside the events: commands, snapshots, subscriptions, shares of groups and dead letters, as far as they were not
-    /// there already.
+    /// Rows beside the events: commands and snapshots, as far as they were not there already; and subscriptions, shares of groups
+    /// and dead letters, where those of a lane were not the same.
     pub rows: u64,
 }
 
@@ -105,6 +105,11 @@ impl TopicCopy {
             Ok(Self { from, to, place: config.to_string() })
         };
         migrate::or_close(&backend, begin).await
+    }
+
+    /// As [`TopicCopy::between`], where the copy is there already, and is nothing done to.
+    pub(crate) const fn of(from: Store, to: Store, place: String) -> Self {
+        Self { from, to, place }
     }
 
     /// As [`TopicCopy::begin`], with a backend that others use, too.
@@ -131,7 +136,7 @@ impl TopicCopy {
     /// # Errors
     /// What the backends answer.
     pub async fn progress(&self) -> Result<(u64, u64)> {
-        Ok((count(&self.from).await?, count(&self.to).await?))
+        Ok((self.from.event_count().await?, self.to.event_count().await?))
     }
 
     /// Copies what the copy lacks, and tells how many events it has copied so far, page by page. Memory is bounded by a few
@@ -164,8 +169,7 @@ impl TopicCopy {
             }
             self.copy_holds(from, to).await?;
             for (table, rows) in moving {
-                copied.rows += rows.len() as u64;
-                copy.replace(table, rows).await?;
+                copied.rows += copy.replace(table, rows).await?;
             }
         }
         Ok(copied)
@@ -174,14 +178,19 @@ impl TopicCopy {
     /// Has whatever forbids purging the original forbid it for the copy.
     async fn copy_holds(&self, from: LaneId, to: LaneId) -> Result<()> {
         let holds: Vec<HoldRow> = self.from.fetch(holds::of(self.from.dialect()?, from, holds::PURGE)).await?;
-        if holds.is_empty() {
+        let known: Vec<HoldRow> = self.to.fetch(holds::of(self.to.dialect()?, to, holds::PURGE)).await?;
+        let of =
+            |holds: &[HoldRow]| holds.iter().map(|hold| (hold.name.clone(), hold.reason.clone())).collect::<Vec<_>>();
+        if of(&holds) == of(&known) {
             return Ok(());
         }
         let mut transaction = self.to.begin().await?;
         let dialect = transaction.dialect();
+        for HoldRow { name, .. } in &known {
+            transaction.write(holds::end(dialect, to, Hold { kind: holds::PURGE, name })).await?;
+        }
         for HoldRow { name, reason, .. } in &holds {
             let hold = Hold { kind: holds::PURGE, name };
-            transaction.write(holds::end(dialect, to, hold)).await?;
             transaction.write(holds::begin(dialect, to, hold, holds::FOR_EVER, reason)).await?;
         }
         transaction.commit().await
@@ -295,7 +304,7 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
     if there.incarnation == incarnation {
         return Ok(());
     }
-    if count(topic).await? > 0 {
+    if topic.event_count().await? > 0 {
         let reason = format!(
             "topic {:?} holds another log there: choose a database without it, or reincarnate neither of two that are the same",
             there.name
@@ -311,8 +320,4 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
 pub(crate) async fn current(store: &Store) -> Result<Topic> {
     let topics = store.backend().topics().await?;
     Ok(topics.into_iter().find(|topic| topic.name == store.topic().name).unwrap_or_else(|| store.topic().clone()))
-}
-
-async fn count(store: &Store) -> Result<u64> {
-    Ok(store.heads().await?.iter().map(|(_, head)| head.get().unsigned_abs()).sum())
 }

@@ -61,13 +61,18 @@ impl<'a> Lane<'a> {
     pub(crate) async fn moving(self) -> Result<Vec<(&'static Table, Vec<Cells>)>> {
         let mut moving = Vec::new();
         for table in tables(&MOVING) {
-            let (mut pages, mut rows) = (self.rows(table, Position::MAX), Vec::new());
-            while let Some(page) = pages.next().await? {
-                rows.extend(page.into_iter().filter(|row| !is_projection(table, row)));
-            }
-            moving.push((table, rows));
+            moving.push((table, self.all(table).await?));
         }
         Ok(moving)
+    }
+
+    /// Reads a table, but for the rows of projections.
+    async fn all(self, table: &'static Table) -> Result<Vec<Cells>> {
+        let (mut pages, mut rows) = (self.rows(table, Position::MAX), Vec::new());
+        while let Some(page) = pages.next().await? {
+            rows.extend(page.into_iter().filter(|row| !is_projection(table, row)));
+        }
+        Ok(rows)
     }
 
     /// Adds the rows that the lane lacks, in place of those that have their keys, and returns how many; at most as many as
@@ -96,22 +101,27 @@ impl<'a> Lane<'a> {
         Ok(missing.len() as u64)
     }
 
-    /// Replaces the rows of a table by others, without leases.
-    pub(crate) async fn replace(self, table: &'static Table, mut rows: Vec<Cells>) -> Result<()> {
-        for (place, column) in table.columns.iter().enumerate() {
-            match column.name {
-                "lease_owner" => rows.iter_mut().for_each(|row| row[place] = Value::Text(None)),
-                "lease_until" => rows.iter_mut().for_each(|row| row[place] = Value::Time(None)),
-                _ => {}
-            }
+    /// Replaces the rows of a table by others, without leases, where the two differ, and returns how many it has written.
+    /// The rows of projections stay: their tables are in this database, and go on from there.
+    pub(crate) async fn replace(self, table: &'static Table, mut rows: Vec<Cells>) -> Result<u64> {
+        end_leases(table, &mut rows);
+        let rows: Vec<_> = rows.iter().map(|row| with_lane(table, row, self.id)).collect();
+        let mut known = self.all(table).await?;
+        end_leases(table, &mut known);
+        if known == rows {
+            return Ok(0);
         }
         let dialect = self.store.dialect()?;
         let mut transaction = self.store.begin().await?;
-        transaction.write(copy::clear(dialect, table, self.id)).await?;
+        for known in known.chunks(copy::rows_at_once(table)) {
+            let keys: Vec<_> = known.iter().map(|row| key(table, row)).collect();
+            transaction.write(copy::delete(dialect, table, self.id, &keys)).await?;
+        }
         for rows in rows.chunks(copy::rows_at_once(table)) {
             transaction.write(copy::insert(dialect, table, self.id, rows)).await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(rows.len() as u64)
     }
 
     /// Returns the rows that have the keys of some rows.
@@ -172,6 +182,16 @@ fn is_projection(table: &'static Table, row: &[Value]) -> bool {
             Value::Json(Some(text)) if column.name == "metadata" => serde_json::from_str::<Marker>(text).is_ok(),
             _ => false,
         })
+}
+
+fn end_leases(table: &'static Table, rows: &mut [Cells]) {
+    for (place, column) in table.columns.iter().enumerate() {
+        match column.name {
+            "lease_owner" => rows.iter_mut().for_each(|row| row[place] = Value::Text(None)),
+            "lease_until" => rows.iter_mut().for_each(|row| row[place] = Value::Time(None)),
+            _ => {}
+        }
+    }
 }
 
 fn key(table: &'static Table, row: &[Value]) -> Vec<Value> {

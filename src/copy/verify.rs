@@ -22,6 +22,8 @@ pub struct Verified {
     pub to_hash: [u8; 32],
     /// The first event that differs.
     pub difference: Option<Difference>,
+    /// Events of the original that the copy lacks at its end: it is not complete, or the original has gone on since.
+    pub missing: u64,
     /// Rows beside the events that one of the two lacks or has otherwise: streams, commands, snapshots, subscriptions, shares of
     /// groups and dead letters.
     pub rows: u64,
@@ -35,8 +37,8 @@ pub struct Difference {
     pub partition: usize,
     /// The position.
     pub position: Position,
-    /// What differs: a field of the event, `hash` where an event is not what its own hash says, or `event` where one of the
-    /// two logs ends.
+    /// What differs: a field of the event, `hash` where an event is not what its own hash says, or `event` where the original
+    /// ends.
     pub field: &'static str,
 }
 
@@ -44,7 +46,7 @@ impl Verified {
     /// Returns whether everything is the same.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        self.difference.is_none() && self.rows == 0 && self.from_hash == self.to_hash
+        self.difference.is_none() && self.missing == 0 && self.rows == 0 && self.from_hash == self.to_hash
     }
 }
 
@@ -52,17 +54,22 @@ impl TopicCopy {
     /// Reads both logs, computes the hash of each event anew on both sides, and compares everything; then the rows beside the
     /// events. Tells how many events it has compared so far.
     ///
-    /// It ends at the first event that differs, and the hashes are then those up to there. What is written meanwhile counts
-    /// as a difference.
+    /// It ends at the first event that differs, and the hashes are then those up to there. Otherwise they are those up to the end
+    /// that the copy has when it begins: so a log can be compared that is written meanwhile. What is beside the events may
+    /// differ for a moment where readers and writers are at work.
     ///
     /// # Errors
     /// What the backends answer.
     pub async fn verify(&self, mut progress: impl FnMut(u64) + Send) -> Result<Verified> {
-        let mut verified = Verified { events: 0, from_hash: [0; 32], to_hash: [0; 32], difference: None, rows: 0 };
+        let mut verified =
+            Verified { events: 0, from_hash: [0; 32], to_hash: [0; 32], difference: None, missing: 0, rows: 0 };
         let (mut from_topic, mut to_topic) = (TopicHash::new(), TopicHash::new());
         let lanes: Vec<_> = self.lanes().collect();
         for (partition, (from, to)) in lanes.into_iter().enumerate() {
-            let (mut original, mut copy) = (hashed(self.from.clone(), from), hashed(self.to.clone(), to));
+            let end = self.to.head(to).await?;
+            let until_end = || Query::new().until(end);
+            let mut original = hashed(self.from.clone(), from, until_end());
+            let mut copy = hashed(self.to.clone(), to, until_end());
             let (mut from_hash, mut to_hash) = (LaneHash::new().so_far(), LaneHash::new().so_far());
             while verified.difference.is_none() {
                 let (one, two) = (original.recv().await.transpose()?, copy.recv().await.transpose()?);
@@ -83,7 +90,8 @@ impl TopicCopy {
             }
             from_topic.lane(&from_hash);
             to_topic.lane(&to_hash);
-            let end = self.to.head(to).await?;
+            let missing = self.from.head(from).await?.get() - end.get();
+            verified.missing += missing.max(0).unsigned_abs();
             let original = rows::Lane { store: &self.from, id: from };
             let copy = rows::Lane { store: &self.to, id: to };
             for table in rows::tables(&rows::COMPARED) {
@@ -100,7 +108,7 @@ impl TopicCopy {
 pub(crate) async fn log_hash(store: &Store) -> Result<([u8; 32], u64)> {
     let (mut topic, mut events) = (TopicHash::new(), 0);
     for lane in &store.topic().lanes {
-        let mut pages = hashed(store.clone(), *lane);
+        let mut pages = hashed(store.clone(), *lane, Query::new());
         let mut hash = LaneHash::new().so_far();
         while let Some(page) = pages.recv().await.transpose()? {
             events += page.events.len() as u64;
@@ -120,11 +128,11 @@ struct Page {
     broken: Option<Position>,
 }
 
-/// Reads a lane from its beginning, and computes its hashes, ahead of who takes them.
-fn hashed(store: Store, lane: LaneId) -> mpsc::Receiver<Result<Page>> {
+/// Reads what answers a query of a lane, and computes its hashes, ahead of who takes them.
+fn hashed(store: Store, lane: LaneId, query: Query) -> mpsc::Receiver<Result<Page>> {
     let (sender, hashed) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut pages = read_ahead(store, lane, Query::new());
+        let mut pages = read_ahead(store, lane, query);
         let mut log = LaneHash::new();
         while let Some(page) = pages.recv().await {
             let page = page.map(|events| {

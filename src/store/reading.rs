@@ -232,6 +232,11 @@ impl Store {
         Ok(heads)
     }
 
+    /// Returns how many events the topic has ever had.
+    pub(crate) async fn event_count(&self) -> Result<u64> {
+        Ok(self.heads().await?.iter().map(|(_, head)| head.get().unsigned_abs()).sum())
+    }
+
     /// Returns the position of a lane's last event.
     pub(crate) async fn head(&self, lane: LaneId) -> Result<Position> {
         self.deadline("read the head", self.inner.backend.head(lane)).await

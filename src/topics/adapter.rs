@@ -8,6 +8,8 @@ use super::TopicConfig;
 use crate::backend::registry;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::schema::default_schema;
+use crate::sql::Dialect;
 
 /// A database in the memory of one registry. Its connection is a name, by which topics share it.
 pub(super) const MEMORY: &str = registry::ALIASES[0];
@@ -71,7 +73,18 @@ impl Place {
 }
 
 fn key_of_home(memory: &str, normal: &Config) -> Key {
-    key([memory, normal.scheme(), normal.target(), normal.option("schema").unwrap_or_default()])
+    let option = |name: &str| normal.option(name);
+    let default_schema = match normal.scheme() {
+        "sqlite" => "",
+        "postgres" => default_schema(Dialect::Postgres),
+        "mssql" => default_schema(Dialect::Mssql),
+        // Which of another's options tell databases apart is not known here.
+        _ => return key([memory, normal.scheme(), normal.target(), &format!("{:?}", normal.options())]),
+    };
+    let server =
+        [normal.scheme(), normal.target(), option("host").unwrap_or_default(), option("instance").unwrap_or_default()];
+    let [scheme, target, host, instance] = server;
+    key([memory, scheme, target, host, instance, option("schema").unwrap_or(default_schema)])
 }
 
 fn key<const N: usize>(parts: [&str; N]) -> Key {
@@ -209,6 +222,20 @@ mod tests {
     #[case::migrate("sqlite:/tmp/x.db?migrate=auto", "sqlite:/tmp/x.db")]
     fn connections_are_equal_however_they_are_written(#[case] one: &str, #[case] two: &str) {
         assert!(of(one) == of(two), "{one} and {two}");
+    }
+
+    #[rstest]
+    #[case::user("postgres://ada@db/app", "postgres://eve@db/app", true)]
+    #[case::timeout("postgres://db/app?connect_timeout=9s", "postgres://db/app", true)]
+    #[case::default_schema("postgres://db/app?schema=public", "postgres://db/app", true)]
+    #[case::default_owner("mssql://db/app?schema=dbo", "mssql://db/app", true)]
+    #[case::schema("postgres://db/app?schema=a", "postgres://db/app?schema=b", false)]
+    #[case::socket("postgres:///app?host=/run/a", "postgres:///app?host=/run/b", false)]
+    #[case::instance("mssql://db/app?instance=ONE", "mssql://db/app?instance=TWO", false)]
+    #[case::file("sqlite:/tmp/x.db?durability=normal", "sqlite:/tmp/x.db", true)]
+    fn databases_are_told_apart_whoever_connects(#[case] one: &str, #[case] two: &str, #[case] is_same: bool) {
+        let home = |url: &str| place_of_url(&url.parse().unwrap()).unwrap().home;
+        assert!((home(one) == home(two)) == is_same, "{one} and {two}");
     }
 
     #[rstest]

@@ -14,7 +14,6 @@ use super::{ConfiguredTopic, TopicConfig, Topics, adapter, place};
 use crate::error::{Error, Result};
 use crate::position::{Position, Version};
 use crate::read::Query;
-use crate::store::Store;
 
 /// One change of a topic's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +140,7 @@ impl Topics {
             }
         }
         let asked = backends.into_iter().map(|(key, (place, topics))| async move {
-            let health = BackendHealth { topics, ..self.inner.registry.health_of(place).await? };
+            let health = BackendHealth { topics, ..self.inner.registry.health_of(place).await };
             Ok::<_, Error>((key, health))
         });
         let mut answers = Vec::new();
@@ -165,15 +164,15 @@ impl Topics {
             Ok(place) => place,
             Err(error) => return Ok(BackendHealth::nowhere(&topic.config, &error)),
         };
-        let health = self.inner.registry.health_of(place).await?;
+        let health = self.inner.registry.health_of(place).await;
         let mut health = BackendHealth { topics: vec![name.to_owned()], ..health };
         if health.state == HealthState::Down {
             return Ok(health);
         }
         let lag = async {
             // The replica first: what comes in between makes it look later, never earlier.
-            let replica = events(&self.replica(name).await?).await?;
-            Ok::<_, Error>(events(&self.store(name).await?).await?.saturating_sub(replica))
+            let replica = self.replica(name).await?.event_count().await?;
+            Ok::<_, Error>(self.store(name).await?.event_count().await?.saturating_sub(replica))
         };
         match tokio::time::timeout(registry::PATIENCE, lag).await {
             Ok(Ok(0)) => health.lag = Some(0),
@@ -191,11 +190,6 @@ impl Topics {
         }
         Ok(health)
     }
-}
-
-/// Returns how many events a store's topic has.
-async fn events(store: &Store) -> Result<u64> {
-    Ok(store.heads().await?.iter().map(|(_, head)| head.get().unsigned_abs()).sum())
 }
 
 fn fields(topics: Vec<ConfiguredTopic>) -> BTreeMap<(String, &'static str), String> {

@@ -145,8 +145,10 @@ impl Topics {
             return Err(Error::TopicExists { topic: config.name });
         }
         let place = self.inner.checked_place(&config)?;
+        let url = place.config.clone().with_topic(&config.name)?;
         let backend = self.inner.registry.reach(place).await?;
         backend.create_topic(&config.name, config.partitions).await?;
+        place::check_open(backend, &url).await?;
         let name = config.name.clone();
         self.change(&ready, &name, Command::Create(config)).await?;
         self.get(&name)
@@ -155,8 +157,9 @@ impl Topics {
     /// Changes a topic's configuration, which is expected to be at a version: the one that [`Topics::get`] showed.
     ///
     /// The connection can be changed only to a place that holds the same log, such as one that `annals copy` has made, or
-    /// as long as the log is empty; nothing is left behind in silence. Writers of the old place are to be stopped before.
-    /// [`Topics::relocate`] takes the log along, and writers with it.
+    /// as long as the log is empty; nothing is left behind in silence. The old place takes nothing while that is looked at and
+    /// recorded, nor ever after, unless one of the two has no SQL: then its writers are to be stopped before. Whether the logs are
+    /// the same is told by their identities, last events, and numbers of commands. [`Topics::relocate`] takes the log along.
     ///
     /// # Errors
     /// [`Error::Conflict`] where somebody else changed it since, [`Error::EventsLeftBehind`], [`Error::UnknownTopic`],
@@ -165,11 +168,12 @@ impl Topics {
     pub async fn update(&self, config: TopicConfig, expected: Version) -> Result<ConfiguredTopic> {
         let ready = self.inner.ready()?;
         let (current, place) = self.checked_change(&ready, &config, expected).await?;
-        if place.home != adapter::place(&current.config)?.home {
-            self.check_move(&current.config, place).await?;
-        }
         let name = config.name.clone();
-        self.change(&ready, &name, Command::Update(config, expected)).await?;
+        if place.home == adapter::place(&current.config)?.home {
+            self.change(&ready, &name, Command::Update(config, expected)).await?;
+        } else {
+            self.reconnect(&ready, &current.config, config, place, expected).await?;
+        }
         self.get(&name)
     }
 
@@ -208,20 +212,23 @@ impl Topics {
     /// # Errors
     /// As [`Topics::get`], and those of [`Store::connect`] about the topic's database.
     pub async fn store(&self, name: &str) -> Result<Store> {
-        let (cell, config) = {
-            let ready = self.inner.ready()?;
-            let model = ready.read();
-            let entry = model.entry(name)?;
-            if let Some(store) = entry.store.get() {
-                return Ok(store.clone());
-            }
-            (Arc::clone(&entry.store), entry.topic.config.clone())
-        };
-        let limit = adapter::place(&config)?.config.statement_timeout();
-        // Those who ask at the same time try one after the other where the database does not answer.
-        let opened = tokio::time::timeout(limit, cell.get_or_try_init(|| self.inner.open(&config))).await;
-        let milliseconds = limit.as_millis().try_into().unwrap_or(u64::MAX);
-        opened.unwrap_or(Err(Error::Deadline { operation: "open a topic", milliseconds })).cloned()
+        loop {
+            let (cell, config) = {
+                let ready = self.inner.ready()?;
+                let model = ready.read();
+                let entry = model.entry(name)?;
+                if let Some(store) = entry.store.get() {
+                    return Ok(store.clone());
+                }
+                (Arc::clone(&entry.store), entry.topic.config.clone())
+            };
+            let limit = adapter::place(&config)?.config.statement_timeout();
+            // Those who ask at the same time try one after the other where the database does not answer.
+            let opened = tokio::time::timeout(limit, cell.get_or_try_init(|| self.inner.open(&config))).await;
+            let milliseconds = limit.as_millis().try_into().unwrap_or(u64::MAX);
+            opened.unwrap_or(Err(Error::Deadline { operation: "open a topic", milliseconds }))?;
+            // The topic may have been moved meanwhile: a store of the old place would never hear of it.
+        }
     }
 
     /// Appends to a stream of a topic; as [`Store::append`].

@@ -1,13 +1,19 @@
 //! Where topics are: opening them there, and moving them elsewhere.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::adapter::{self, Place};
-use super::state::Inner;
+use super::events::Command;
+use super::state::{Inner, Ready};
 use super::{TopicConfig, Topics};
+use crate::backend::Backend;
 use crate::config::Config;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+use crate::copy::TopicCopy;
 use crate::error::{Error, Result};
-use crate::position::Position;
+use crate::position::{Position, Version};
 use crate::store::Store;
 
 impl Inner {
@@ -27,7 +33,7 @@ impl Inner {
     pub(super) fn checked_place(&self, config: &TopicConfig) -> Result<Place> {
         config.check()?;
         let place = adapter::place(config)?;
-        if config.name == self.config.topic() && place.key == adapter::place_of_url(&self.config)?.key {
+        if config.name == self.config.topic() && place.home == adapter::place_of_url(&self.config)?.home {
             let reason = format!("{:?} is the configuration's own topic there: choose another name", config.name);
             return Err(Error::invalid("name", reason));
         }
@@ -48,30 +54,49 @@ impl Topics {
         Store::shared(self.inner.registry.reach(place).await?, &url).await
     }
 
-    /// Checks that a topic's log is at a new place as it is at the old one, and makes it there if it is empty.
-    pub(super) async fn check_move(&self, from: &TopicConfig, to: Place) -> Result<()> {
-        let old = self.store(&from.name).await?;
-        let events = heads(&old).await?.iter().map(|head| head.get().unsigned_abs()).sum();
-        let url = to.config.clone().with_topic(&from.name)?;
-        let backend = self.inner.registry.reach(to).await?;
+    /// Changes a topic's configuration to a place that has its log already. Where it has not, the topic stays where it is.
+    pub(super) async fn reconnect(
+        &self,
+        ready: &Ready,
+        current: &TopicConfig,
+        config: TopicConfig,
+        place: Place,
+        expected: Version,
+    ) -> Result<()> {
+        let (name, from) = (config.name.clone(), self.store(&config.name).await?);
+        let events = from.event_count().await?;
+        let left_behind = || Error::EventsLeftBehind { topic: name.clone(), events };
+        let url = place.config.clone().with_topic(&name)?;
+        let backend = self.inner.registry.reach(place).await?;
         if events == 0 {
-            return backend.create_topic(&from.name, from.partitions).await.map(drop);
+            backend.create_topic(&name, current.partitions).await?;
         }
-        let left_behind = || Error::EventsLeftBehind { topic: from.name.clone(), events };
-        let new = match Store::shared(backend, &url).await {
-            Ok(store) => store,
+        let to = match Store::shared(backend, &url).await {
             Err(Error::UnknownTopic { .. }) => return Err(left_behind()),
-            Err(error) => return Err(error),
+            opened => opened?,
         };
-        // The new one first: what is written meanwhile makes the two differ.
-        let (new_heads, old_heads) = (heads(&new).await?, heads(&old).await?);
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-        if new.capabilities().sql.is_some() {
-            // A place that the topic was moved away from takes no events.
-            new.ends().await?.iter().try_for_each(crate::sql::rows::HeadRow::check_hold)?;
-        }
-        let is_same = incarnation(&new).await? == incarnation(&old).await? && new_heads == old_heads;
-        if is_same { Ok(()) } else { Err(left_behind()) }
+        let reconnected = async {
+            if events > 0 && incarnation(&to).await? != incarnation(&from).await? {
+                return Err(left_behind());
+            }
+            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            if from.capabilities().sql.is_some() && to.capabilities().sql.is_some() {
+                let copy = TopicCopy::of(from, to.clone(), url.to_string());
+                return if copy.take_over().await? {
+                    self.record(ready, &copy, config, expected).await
+                } else {
+                    Err(left_behind())
+                };
+            }
+            // Nothing can keep writers waiting there: they are to be stopped before.
+            if heads(&to).await? != heads(&from).await? {
+                return Err(left_behind());
+            }
+            self.change(ready, &name, Command::Update(config, expected)).await
+        };
+        let reconnected = reconnected.await;
+        to.close().await;
+        reconnected
     }
 }
 
@@ -83,6 +108,17 @@ async fn heads(store: &Store) -> Result<Vec<Position>> {
 async fn incarnation(store: &Store) -> Result<Option<Uuid>> {
     let topics = store.backend().topics().await?;
     Ok(topics.into_iter().find(|topic| topic.name == store.topic().name).map(|topic| topic.incarnation))
+}
+
+/// Checks that a topic takes events at a place, and was not moved away from there.
+pub(super) async fn check_open(backend: Arc<dyn Backend>, url: &Config) -> Result<()> {
+    let store = Store::shared(backend, url).await?;
+    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    if store.capabilities().sql.is_some() {
+        store.ends().await?.iter().try_for_each(crate::sql::rows::HeadRow::check_hold)?;
+    }
+    store.close().await;
+    Ok(())
 }
 
 /// Returns where a topic's replica is, if it has one.

@@ -1,5 +1,7 @@
 //! Removing a topic's log for good, and what forbids it.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::events::Command;
@@ -9,10 +11,10 @@ use crate::copy;
 use crate::error::{Error, Result};
 use crate::hash::hex;
 use crate::name;
-use crate::position::Version;
+use crate::position::{LaneId, Version};
 use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow, PURGE};
 use crate::sql::rows::HeadRow;
-use crate::sql::{purge, statements};
+use crate::sql::{Dialect, Statement, purge, statements};
 use crate::store::Store;
 
 /// For how long a topic that is being purged takes no events.
@@ -129,15 +131,21 @@ impl Topics {
     }
 
     /// Runs writing statements for each lane of a topic, under the locks of the lanes.
-    async fn each_lane(
-        &self,
-        topic: &str,
-        statements: impl Fn(crate::Dialect, crate::LaneId) -> Vec<crate::sql::Statement>,
-    ) -> Result<()> {
-        let store = self.inner.open_any(topic).await?;
-        let done = store.under_locks(statements).await;
-        store.close().await;
-        done
+    async fn each_lane(&self, topic: &str, statements: impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let store = self.inner.open_any(topic).await?;
+            let done = unless_it_moves(&store, &statements).await;
+            let limit = store.timeout();
+            store.close().await;
+            match done {
+                // While a topic moves, it is not known where it will be; then the configuration says so.
+                Err(Error::Held { .. } | Error::Moved { .. }) if start.elapsed() < limit => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                done => return done,
+            }
+        }
     }
 }
 
@@ -150,6 +158,22 @@ impl Inner {
         let config: TopicConfig = ready.read().config(topic)?;
         self.open(&config).await
     }
+}
+
+/// Runs writing statements for each lane of a topic, under the locks of the lanes, unless the topic is being moved or was moved.
+async fn unless_it_moves(store: &Store, statements: &impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<()> {
+    let mut transaction = store.begin().await?;
+    let dialect = transaction.dialect();
+    for lane in &store.topic().lanes {
+        let head = copy::locked_head(&mut transaction, *lane).await?;
+        if !head.is_held_for(PURGING) {
+            head.check_hold()?;
+        }
+        for statement in statements(dialect, *lane) {
+            transaction.write(statement).await?;
+        }
+    }
+    transaction.commit().await
 }
 
 /// Has a topic take no events for a time.

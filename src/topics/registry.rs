@@ -13,7 +13,6 @@ use tokio::sync::OnceCell;
 use super::TopicConfig;
 use super::adapter::{self, Key, Place};
 use crate::backend::Backend;
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::migrate;
 
@@ -101,15 +100,11 @@ impl BackendHealth {
     }
 }
 
-impl Slot {
-    /// Returns the backend; where it was not reached yet, as a configuration of the place says.
-    async fn backend(&self, config: &Config) -> Result<Arc<dyn Backend>> {
-        self.backend.get_or_try_init(|| migrate::open(config)).await.cloned()
-    }
-
-    async fn health(&self, config: &Config) -> BackendHealth {
+impl Registry {
+    /// Says how well the backend of a place is, which is reached where it was not before.
+    pub(super) async fn health_of(&self, place: Place) -> BackendHealth {
         let start = Instant::now();
-        let answered = tokio::time::timeout(PATIENCE, async { self.backend(config).await?.ping().await }).await;
+        let answered = tokio::time::timeout(PATIENCE, async { self.reach(place.clone()).await?.ping().await }).await;
         let latency = start.elapsed();
         let (state, latency, reason) = match answered {
             Ok(Ok(())) if latency > SLOW => {
@@ -120,12 +115,10 @@ impl Slot {
             Ok(Err(error)) => (HealthState::Down, None, Some(error.report())),
             Err(_) => (HealthState::Down, None, Some(format!("no answer within {} s", PATIENCE.as_secs()))),
         };
-        let Place { adapter, shown, .. } = self.place.clone();
+        let Place { adapter, shown, .. } = place;
         BackendHealth { adapter, connection: shown, state, latency, lag: None, reason, topics: Vec::new() }
     }
-}
 
-impl Registry {
     /// Returns the backend of a topic's connection, if it was reached before.
     ///
     /// # Errors
@@ -165,7 +158,7 @@ impl Registry {
     pub(super) async fn reach(&self, place: Place) -> Result<Arc<dyn Backend>> {
         let config = place.config.clone();
         let slot = self.slot(place)?;
-        let backend = slot.backend(&config).await?;
+        let backend = slot.backend.get_or_try_init(|| migrate::open(&config)).await.cloned()?;
         // Who closed the registry meanwhile did not see this one.
         if self.slots.lock().unwrap_or_else(PoisonError::into_inner).is_closed {
             if !slot.is_lent {
@@ -192,12 +185,7 @@ impl Registry {
             return Vec::new();
         }
         let slots = self.slots();
-        join_all(slots.iter().map(|slot| slot.health(&slot.place.config))).await
-    }
-
-    pub(super) async fn health_of(&self, place: Place) -> Result<BackendHealth> {
-        let config = place.config.clone();
-        Ok(self.slot(place)?.health(&config).await)
+        join_all(slots.iter().map(|slot| self.health_of(slot.place.clone()))).await
     }
 
     /// Closes every backend, for `limit` at most, and lets nobody make another. Closing twice is harmless.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::events::Command;
+use super::state::Ready;
 use super::{ConfiguredTopic, TopicConfig, Topics, adapter};
 use crate::copy::{Cutover, TopicCopy};
 use crate::error::{Error, Result};
@@ -40,17 +41,28 @@ impl Topics {
         let moved = async {
             let cutover = copy.cutover(progress).await?;
             let start = std::time::Instant::now();
-            match self.change(&ready, &name, Command::Update(config, expected)).await {
-                Ok(()) => Ok((self.get(&name)?, Cutover { pause: cutover.pause + start.elapsed(), ..cutover })),
-                Err(error @ (Error::Conflict { .. } | Error::TopicDeleted { .. })) => {
-                    copy.reopen().await?;
-                    Err(error)
-                }
-                Err(error) => Err(error),
-            }
+            self.record(&ready, &copy, config, expected).await?;
+            Ok((self.get(&name)?, Cutover { pause: cutover.pause + start.elapsed(), ..cutover }))
         };
         let moved = moved.await;
         copy.to().close().await;
         moved
+    }
+
+    /// Records that a topic is where its copy has become the topic. Where somebody else has changed it, the original is the
+    /// topic again.
+    pub(super) async fn record(
+        &self,
+        ready: &Ready,
+        copy: &TopicCopy,
+        config: TopicConfig,
+        expected: Version,
+    ) -> Result<()> {
+        let name = config.name.clone();
+        let recorded = self.change(ready, &name, Command::Update(config, expected)).await;
+        if let Err(Error::Conflict { .. } | Error::TopicDeleted { .. }) = recorded {
+            copy.reopen().await?;
+        }
+        recorded
     }
 }

@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
-use annals::backend::{Backend, Capabilities, EventPlace, Examined, Request, Session, Topic};
+use annals::backend::{Backend, BackendTransaction, Capabilities, EventPlace, Examined, Request, Session, Topic};
 use annals::{
-    Appended, Condition, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result,
-    Snapshot, SnapshotQuery, StreamFilter, StreamInfo, TypeStatistics, Version,
+    Appended, Condition, Json, LaneId, NewSnapshot, Page, Position, Query, RecordedCommand, RecordedEvent, Result, Row,
+    Snapshot, SnapshotQuery, StreamFilter, StreamInfo, TypeStatistics, Value, Version,
 };
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -16,6 +17,11 @@ use uuid::Uuid;
 pub trait Decorator: Debug + Send + Sync + 'static {
     /// Returns the backend that does all the rest.
     fn inner(&self) -> &Arc<dyn Backend>;
+
+    /// How long storing events as they were elsewhere takes beside what the backend takes.
+    fn slowness(&self, _: &[RecordedEvent]) -> Duration {
+        Duration::ZERO
+    }
 
     /// Commits a batch. Requests of lone callers come here, too: they are never committed briefly.
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>>;
@@ -104,11 +110,20 @@ impl<D: Decorator> Backend for Decorated<D> {
     }
 
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
+        tokio::time::sleep(self.0.slowness(events)).await;
         self.0.inner().restore(lane, events).await
     }
 
     async fn ping(&self) -> Result<()> {
         self.0.inner().ping().await
+    }
+
+    async fn select(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>> {
+        self.0.inner().select(sql, params).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn BackendTransaction>> {
+        self.0.inner().begin().await
     }
 
     async fn session(&self) -> Result<Box<dyn Session>> {

@@ -43,4 +43,8 @@ mod replica;
 #[cfg(feature = "sqlite")]
 mod saboteurs;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod slow_copy;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod soak;
+#[cfg(feature = "sqlite")]
+mod topics;

@@ -3,38 +3,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::insert::{event_values, place_values};
+use super::insert::{EVENTS, STREAMS, TAGS, Target, event_values, place_values};
 use super::pool::Connection;
 use crate::backend::event_row::EventRow;
 use crate::error::Result;
 use crate::position::LaneId;
 use crate::sql::Value;
-
-const STREAMS: [&str; 5] = ["lane_id", "aggregate_id", "aggregate_type", "created_at", "updated_at"];
-
-const EVENTS: [&str; 19] = [
-    "lane_id",
-    "aggregate_id",
-    "aggregate_type",
-    "position",
-    "aggregate_version",
-    "event_timestamp",
-    "event_id",
-    "event_type",
-    "event_version",
-    "actor",
-    "actor_type",
-    "source",
-    "causation_id",
-    "correlation_id",
-    "data",
-    "metadata",
-    "content_type",
-    "tags",
-    "hash",
-];
-
-const TAGS: [&str; 3] = ["lane_id", "tag", "position"];
 
 /// Stores the rows of new streams: id, type, time.
 pub(super) async fn streams(
@@ -44,7 +18,7 @@ pub(super) async fn streams(
 ) -> Result<()> {
     let rows =
         rows.iter().map(|&(id, kind, time)| vec![lane.get().into(), id.into(), kind.into(), time.into(), time.into()]);
-    load(connection, "{s}streams", &STREAMS, rows.collect()).await
+    load(connection, STREAMS, rows.collect()).await
 }
 
 /// Stores events, and their tags.
@@ -54,14 +28,15 @@ pub(super) async fn events(connection: &mut Connection, lane: LaneId, rows: &[Ev
         let values = place_values(&row.place).into_iter().chain(event_values(&row.columns));
         std::iter::once(lane()).chain(values).collect()
     });
-    load(connection, "{s}events", &EVENTS, events.collect()).await?;
+    load(connection, EVENTS, events.collect()).await?;
     let tags = rows.iter().flat_map(|row| {
         let position = row.place.position;
         row.columns.tags.iter().map(move |tag| vec![lane(), tag.as_str().into(), position.into()])
     });
-    load(connection, "{s}event_tags", &TAGS, tags.collect()).await
+    load(connection, TAGS, tags.collect()).await
 }
 
-async fn load(connection: &mut Connection, table: &str, columns: &[&str], rows: Vec<Vec<Value>>) -> Result<()> {
-    if rows.is_empty() { Ok(()) } else { connection.load("restore", table, columns, &rows).await }
+async fn load(connection: &mut Connection, Target { table, columns }: Target, rows: Vec<Vec<Value>>) -> Result<()> {
+    let columns: Vec<&str> = columns.split(", ").collect();
+    if rows.is_empty() { Ok(()) } else { connection.load("restore", table, &columns, &rows).await }
 }

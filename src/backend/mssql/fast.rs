@@ -5,7 +5,7 @@
 //! decides is read after the lock was granted.
 
 use super::convert::{CellRead, MssqlRow, PARAMETERS};
-use super::insert::{self, INSERT_COMMANDS, INSERT_EVENTS, INSERT_TAGS, add_values};
+use super::insert::{self, COMMANDS, EVENTS, TAGS, add_values};
 use super::pool::Connection;
 use crate::append::Appended;
 use crate::backend::event_row::Columns;
@@ -100,7 +100,7 @@ fn nothing_contradicts(sql: &mut Sql, rule: &StreamRule, request: &Request) {
 
 /// The rows of the request, each placed after the head and the stream's version.
 fn rows(sql: &mut Sql, request: &Request) {
-    sql.push(INSERT_EVENTS);
+    sql.push(&EVENTS.head());
     for (index, event) in request.events.iter().enumerate() {
         let number = index + 1;
         let comma = if index == 0 { "" } else { ", " };
@@ -111,13 +111,17 @@ fn rows(sql: &mut Sql, request: &Request) {
     sql.push(";\n");
     let tags = (1..).zip(&request.events).flat_map(|(number, event)| event.tags.iter().map(move |tag| (number, tag)));
     for (index, (number, tag)) in tags.enumerate() {
-        sql.push(if index == 0 { INSERT_TAGS } else { ", " });
+        if index == 0 {
+            sql.push(&TAGS.head());
+        } else {
+            sql.push(", ");
+        }
         let number: i32 = number;
         sql.add(&format!("(@lane, ?, @head + {number})"), [tag.as_str().into()]);
     }
     sql.push(";\n");
     if let Some(command) = &request.command {
-        sql.push(INSERT_COMMANDS).push("(@lane");
+        sql.push(&COMMANDS.head()).push("(@lane");
         add_values(sql, insert::command_values(command));
         sql.push(&format!(", @now, @head + 1, @head + {});\n", request.events.len()));
     }

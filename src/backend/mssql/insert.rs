@@ -16,22 +16,41 @@ use crate::sql::{Dialect, Sql, Statement, Value};
 /// Rows of one statement, so that its parameters stay below [`super::convert::PARAMETERS`].
 pub(super) const ROWS: usize = 100;
 
-pub(super) const INSERT_EVENTS: &str = "INSERT INTO {s}events (lane_id, aggregate_id, aggregate_type, position, \
-     aggregate_version, event_timestamp, event_id, event_type, event_version, actor, actor_type, source, causation_id, \
-     correlation_id, data, metadata, content_type, tags, hash) VALUES ";
+/// A table, and the columns of the rows that are stored in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub table: &'static str,
+    pub columns: &'static str,
+}
 
-pub(super) const INSERT_TAGS: &str = "INSERT INTO {s}event_tags (lane_id, tag, position) VALUES ";
+impl Target {
+    /// Returns the statement up to its rows.
+    pub(super) fn head(self) -> String {
+        format!("INSERT INTO {} ({}) VALUES ", self.table, self.columns)
+    }
+}
 
-const INSERT_STREAMS: &str =
-    "INSERT INTO {s}streams (lane_id, aggregate_id, aggregate_type, created_at, updated_at) VALUES ";
+pub(super) const EVENTS: Target = Target {
+    table: "{s}events",
+    columns: "lane_id, aggregate_id, aggregate_type, position, aggregate_version, event_timestamp, event_id, event_type, \
+              event_version, actor, actor_type, source, causation_id, correlation_id, data, metadata, content_type, tags, hash",
+};
+
+pub(super) const TAGS: Target = Target { table: "{s}event_tags", columns: "lane_id, tag, position" };
+
+pub(super) const STREAMS: Target =
+    Target { table: "{s}streams", columns: "lane_id, aggregate_id, aggregate_type, created_at, updated_at" };
 
 /// The time, lane and stream follow, or for a reuse the first version that shows and these.
 const DELETE: &str = "UPDATE {s}streams SET updated_at = ?, deleted_at = ? WHERE lane_id = ? AND aggregate_id = ?";
 const SHOW: &str = "UPDATE {s}streams SET updated_at = ?, deleted_at = NULL, \
      first_version = COALESCE(?, first_version) WHERE lane_id = ? AND aggregate_id = ?";
 
-pub(super) const INSERT_COMMANDS: &str = "INSERT INTO {s}commands (lane_id, command_id, command_type, aggregate_id, \
-     aggregate_type, actor, source, data, request_hash, processed_at, first_position, last_position) VALUES ";
+pub(super) const COMMANDS: Target = Target {
+    table: "{s}commands",
+    columns: "lane_id, command_id, command_type, aggregate_id, aggregate_type, actor, source, data, request_hash, \
+              processed_at, first_position, last_position",
+};
 
 /// The values of an event after its place: its id, type and version, actor, kind of actor, source, causation,
 /// correlation, data, metadata, content type, tags, hash.
@@ -109,14 +128,14 @@ pub(super) fn place_values(place: &Place<'_>) -> [Value; 5] {
 
 /// Inserts events and their tags.
 pub(super) fn events(lane: LaneId, rows: &[EventRow<'_>]) -> Vec<Statement> {
-    let mut statements = insert(rows, INSERT_EVENTS, |sql, row| {
+    let mut statements = insert(rows, &EVENTS.head(), |sql, row| {
         sql.push(&format!("({}", lane.get()));
         add_values(sql, place_values(&row.place).into_iter().chain(event_values(&row.columns)));
         sql.push(")");
     });
     let tags: Vec<(&str, i64)> =
         rows.iter().flat_map(|row| row.columns.tags.iter().map(|tag| (tag.as_str(), row.place.position))).collect();
-    statements.extend(insert(&tags, INSERT_TAGS, |sql, (tag, position)| {
+    statements.extend(insert(&tags, &TAGS.head(), |sql, (tag, position)| {
         sql.add(&format!("({}, ?, ?)", lane.get()), [(*tag).into(), (*position).into()]);
     }));
     statements
@@ -124,7 +143,7 @@ pub(super) fn events(lane: LaneId, rows: &[EventRow<'_>]) -> Vec<Statement> {
 
 /// Inserts the rows of new streams: id, type, time.
 pub(super) fn streams(lane: LaneId, rows: &[(&str, &str, DateTime<Utc>)]) -> Vec<Statement> {
-    insert(rows, INSERT_STREAMS, |sql, (id, kind, time)| {
+    insert(rows, &STREAMS.head(), |sql, (id, kind, time)| {
         let values = [(*id).into(), (*kind).into(), (*time).into(), (*time).into()];
         sql.add(&format!("({}, ?, ?, ?, ?)", lane.get()), values);
     })
@@ -159,7 +178,7 @@ pub(super) fn accepted(lane: LaneId, accepted: &[Accepted<'_>]) -> Vec<Statement
         accepted.iter().flat_map(|one| one.events.iter().map(|placed| EventRow::placed(placed, one.now))).collect();
     statements.extend(events(lane, &rows));
     let commands: Vec<_> = accepted.iter().filter_map(|one| one.command.map(|command| (command, one))).collect();
-    statements.extend(insert(&commands, INSERT_COMMANDS, |sql, (command, one)| {
+    statements.extend(insert(&commands, &COMMANDS.head(), |sql, (command, one)| {
         let positions = one.outcome.positions;
         let last = [
             one.now.into(),

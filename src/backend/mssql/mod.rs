@@ -141,7 +141,7 @@ impl Engine for Mssql {
             })
             .await;
         match restored {
-            Err(error) if events.len() > 1 && convert::load_was_misread(&error) => {
+            Err(error) if events.len() > insert::ROWS && convert::load_was_misread(&error) => {
                 let (first, second) = events.split_at(events.len() / 2);
                 self.restore(lane, first).await?;
                 self.restore(lane, second).await

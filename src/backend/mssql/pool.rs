@@ -131,7 +131,7 @@ impl Connection {
             }
             load.finalize().await
         };
-        let loaded = loaded.await.map(|_| Results::new());
+        let loaded = loaded.await;
         self.answered(operation, loaded).map(drop)
     }
 
@@ -143,7 +143,7 @@ impl Connection {
         Ok(())
     }
 
-    fn answered(&mut self, operation: &'static str, answer: tiberius::Result<Results>) -> Result<Results> {
+    fn answered<T>(&mut self, operation: &'static str, answer: tiberius::Result<T>) -> Result<T> {
         let results = answer.map_err(|error| classify(operation, &error, self.committing))?;
         self.clean = true;
         Ok(results)

@@ -100,8 +100,7 @@ async fn write(
     let format = Format::new(shape, &header);
     let first = format.header(&header)?;
     out.line(&first)?;
-    let total: i64 = store.heads().await?.iter().map(|(_, head)| head.get()).sum();
-    let bar = progress::events(u64::try_from(total).ok().filter(|_| is_whole));
+    let bar = progress::events(Some(store.event_count().await?).filter(|_| is_whole));
     let mut export = Export { store, out, tally: Tally::new(topic.lanes.len(), &first), rows: 0, format, bar };
     for (partition, id) in topic.lanes.into_iter().enumerate() {
         let lane = Lane { store, id };

@@ -68,6 +68,13 @@ pub(super) struct Counts {
     manifest: Option<Manifest>,
 }
 
+impl Args {
+    /// Returns whether it restores an export.
+    pub(crate) const fn restores(&self) -> bool {
+        self.restore
+    }
+}
+
 pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let restores = args.restore;
     let counts = if restores { restore(args, context).await? } else { append(&context.store().await?, args).await? };
@@ -82,8 +89,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
         text += &format!("\nlog hash {}", manifest.hash);
     }
-    let printed = if context.json { context.output().json(&object) } else { context.output().line(&text) };
-    context.done(printed, &text)
+    context.say(&object, &text)
 }
 
 /// Imports a file under a name of its own.

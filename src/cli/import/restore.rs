@@ -171,7 +171,8 @@ impl<'a> Restore<'a> {
         let lane = rows::Lane { store: self.store, id };
         let cells = rows.into_iter().map(|row| row.cells).collect();
         let replaces = rows::MOVING.contains(&table.name) && self.replaced.insert((id, table.name));
-        let stored = if replaces { lane.replace(table, cells).await } else { lane.add(table, cells).await.map(drop) };
+        let stored =
+            if replaces { lane.replace(table, cells).await.map(drop) } else { lane.add(table, cells).await.map(drop) };
         stored.map_err(|error| (None, failure(error)))
     }
 }

@@ -12,7 +12,7 @@ use super::{copy::switched, progress};
 use crate::hash;
 use crate::limits;
 use crate::position::Version;
-use crate::topics::{TopicConfig, TopicConfigBuilder, Topics, adapter};
+use crate::topics::{ConfiguredTopic, TopicConfig, TopicConfigBuilder, Topics, adapter};
 
 /// The arguments of `annals topic`.
 #[derive(Debug, clap::Args)]
@@ -44,13 +44,7 @@ enum Verb {
         /// The topic's name.
         name: String,
         #[command(flatten)]
-        options: Options,
-        /// Forget these: durability, schema, retention-days, replica.
-        #[arg(long, value_name = "FIELD", value_parser = ["durability", "schema", "retention-days", "replica"])]
-        unset: Vec<String>,
-        /// The version that the configuration must have; that of now, without.
-        #[arg(long, value_name = "VERSION")]
-        expect: Option<i64>,
+        change: Change,
     },
     /// Move a topic with its log to another database, while it is used; the log stays at the old place, too.
     #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
@@ -58,10 +52,7 @@ enum Verb {
         /// The topic's name.
         name: String,
         #[command(flatten)]
-        options: Options,
-        /// The version that the configuration must have; that of now, without.
-        #[arg(long, value_name = "VERSION")]
-        expect: Option<i64>,
+        change: Change,
     },
     /// Hide a topic; its log stays where it is, and creating it again shows it.
     Delete {
@@ -136,6 +127,40 @@ enum Verb {
     Health,
 }
 
+/// What becomes of a topic's configuration.
+#[derive(Debug, clap::Args)]
+struct Change {
+    #[command(flatten)]
+    options: Options,
+    /// Forget these: durability, schema, retention-days, replica.
+    #[arg(long, value_name = "FIELD", value_parser = ["durability", "schema", "retention-days", "replica"])]
+    unset: Vec<String>,
+    /// The version that the configuration must have; that of now, without.
+    #[arg(long, value_name = "VERSION")]
+    expect: Option<i64>,
+}
+
+impl Change {
+    /// Returns the configuration that a topic is to have, and the version that it must have.
+    fn of(self, current: &ConfiguredTopic) -> Result<(TopicConfig, Version), Failure> {
+        let mut builder = self.options.apply(current.config.change())?;
+        for field in self.unset {
+            builder = builder.unset(&field.replace('-', "_"))?;
+        }
+        Ok((lasting(builder.build()?)?, self.expect.map_or(current.version, Version::new)))
+    }
+}
+
+/// Checks that a topic outlives this command.
+fn lasting(config: TopicConfig) -> Result<TopicConfig, Failure> {
+    if config.adapter() == "memory" || config.connection().starts_with("sqlite::memory:") {
+        let reason =
+            "a topic in memory ends with the program that has it, which is this command: name a file or a server";
+        return Err(Failure::usage(reason));
+    }
+    Ok(config)
+}
+
 #[derive(Debug, clap::Args)]
 struct Options {
     /// The kind of database: memory, file, sqlite, postgres, mssql; the connection says it, without
@@ -193,43 +218,38 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Verb::List => Ok(()),
         Verb::Create { name, partitions, options } => {
             let builder = TopicConfig::builder(name).connection(context.url.as_str()).partitions(partitions);
-            let made = topics.create(options.apply(builder)?.build()?).await?;
+            let made = topics.create(lasting(options.apply(builder)?.build()?)?).await?;
             let lanes = counted(u64::from(partitions), "lane");
             print::changed(context, &made, &format!("topic {:?} has {lanes}", made.config.name()))
         }
-        Verb::Update { name, options, unset, expect } => {
-            let current = topics.get(&name)?;
-            let mut builder = options.apply(current.config.change())?;
-            for field in unset {
-                builder = builder.unset(&field.replace('-', "_"))?;
-            }
-            let expected = expect.map_or(current.version, Version::new);
-            let made = topics.update(builder.build()?, expected).await?;
+        Verb::Update { name, change } => {
+            let (config, expected) = change.of(&topics.get(&name)?)?;
+            let made = topics.update(config, expected).await?;
             print::changed(context, &made, &format!("topic {name:?} is at configuration version {}", made.version))
         }
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-        Verb::Move { name, options, expect } => relocate(context, &topics, &name, options, expect).await,
+        Verb::Move { name, change } => relocate(context, &topics, &name, change).await,
         Verb::Delete { name, expect } => {
             let expected = expect.map_or(topics.get(&name)?.version, Version::new);
             topics.delete(&name, expected).await?;
-            told(context, &json!({"deleted": name}), &format!("topic {name:?} is deleted; its log is kept"))
+            context.say(&json!({"deleted": name}), &format!("topic {name:?} is deleted; its log is kept"))
         }
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Purge { name, log_hash, expect } => {
             let purged = topics.purge(&name, Version::new(expect), &hash::from_hex(&log_hash)?).await?;
             let text = format!("topic {name:?} is purged: {} removed", counted(purged.events, "event"));
-            told(context, &json!({"purged": name, "events": purged.events, "hash": hash::hex(&purged.hash)}), &text)
+            context.say(&json!({"purged": name, "events": purged.events, "hash": hash::hex(&purged.hash)}), &text)
         }
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Hold { topic, hold, reason } => {
             topics.hold(&topic, &hold, &reason).await?;
-            told(context, &json!({"topic": topic, "hold": hold}), &format!("hold {hold:?} keeps topic {topic:?}"))
+            context.say(&json!({"topic": topic, "hold": hold}), &format!("hold {hold:?} keeps topic {topic:?}"))
         }
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Release { topic, hold } => {
             topics.release(&topic, &hold).await?;
             let text = format!("hold {hold:?} no longer keeps topic {topic:?}");
-            told(context, &json!({"topic": topic, "released": hold}), &text)
+            context.say(&json!({"topic": topic, "released": hold}), &text)
         }
         #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
         Verb::Holds { topic } => print::holds(context, &topics.holds(&topic).await?),
@@ -244,29 +264,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Prints what was done.
-fn told(context: &Context, json: &serde_json::Value, text: &str) -> Result<(), Failure> {
-    let mut out = context.output();
-    let printed = if context.json { out.json(json) } else { out.line(text) };
-    drop(out);
-    context.done(printed, text)
-}
-
 /// Moves a topic, with its log, to where the options say.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-async fn relocate(
-    context: &Context,
-    topics: &Topics,
-    name: &str,
-    options: Options,
-    expect: Option<i64>,
-) -> Result<(), Failure> {
-    let current = topics.get(name)?;
-    let config = options.apply(current.config.change())?.build()?;
-    let events: i64 = topics.store(name).await?.heads().await?.iter().map(|(_, head)| head.get()).sum();
-    let bar = progress::copied(events.unsigned_abs());
+async fn relocate(context: &Context, topics: &Topics, name: &str, change: Change) -> Result<(), Failure> {
+    let (config, expected) = change.of(&topics.get(name)?)?;
+    let bar = progress::copied(topics.store(name).await?.event_count().await?);
     bar.set_message(name.to_owned());
-    let expected = expect.map_or(current.version, Version::new);
     let moved = topics.relocate(config, expected, |events| bar.set_position(events)).await;
     bar.finish_and_clear();
     let (moved, cutover) = moved?;

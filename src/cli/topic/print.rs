@@ -10,10 +10,7 @@ use crate::topics::{CONFIG_TOPIC, ConfiguredTopic, TopicChange, TopicConfig, Top
 
 /// Prints a topic after a change.
 pub(super) fn changed(context: &Context, topic: &ConfiguredTopic, text: &str) -> Result<(), Failure> {
-    let mut out = context.output();
-    let printed = if context.json { out.json(&object(topic)) } else { out.line(text) };
-    drop(out);
-    context.done(printed, text)
+    context.say(&object(topic), text)
 }
 
 fn object(topic: &ConfiguredTopic) -> Value {

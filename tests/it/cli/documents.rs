@@ -5,11 +5,15 @@ use std::process::Command;
 
 use rstest::rstest;
 
+use crate::copy::database;
+
 #[rstest]
-#[case::topics("topics.md")]
-#[case::copy("copy.md")]
-#[case::export("export.md")]
-fn the_commands_of_a_page_run(#[case] page: &str) {
+#[case::topics("topics.md", "sqlite")]
+#[case::copy("copy.md", "sqlite")]
+#[case::copy_to_postgres("copy.md", "postgres")]
+#[case::export("export.md", "sqlite")]
+fn the_commands_of_a_page_run(#[case] page: &str, #[case] to: &str) {
+    let Some(target) = database(to) else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = std::fs::read_to_string(path).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -19,7 +23,11 @@ fn the_commands_of_a_page_run(#[case] page: &str) {
     for block in text.split("```sh\n").skip(1) {
         let (commands, _) = block.split_once("```").unwrap();
         let mut shell = Command::new("sh");
-        shell.current_dir(folder.path()).env("PATH", &search).env_remove("ANNALS_URL").args(["-euc", commands]);
+        shell.current_dir(folder.path()).env("PATH", &search).env_remove("ANNALS_URL");
+        if to != "sqlite" {
+            shell.env("NEW_URL", target.url());
+        }
+        shell.args(["-euc", commands]);
         let output = shell.output().unwrap();
         assert!(output.status.success(), "{commands}\n{}", String::from_utf8_lossy(&output.stderr));
         blocks += 1;

@@ -1,5 +1,6 @@
 //! The real binary on SQLite files.
 
+mod copying;
 mod documents;
 mod export;
 mod import;

@@ -107,6 +107,7 @@ const SLOW: &[&str] = &[
     "routing::",
     "configuration::",
     "instances::",
+    "cutover::",
     "moving::",
     "restoring::",
 ];
@@ -347,22 +348,22 @@ fn is_caught(fault: Fault, meant: &[&str]) {
 #[case::ignores_holds(
     Fault::IgnoresHolds,
     &[
-        "moving::writers_wait_while_a_topic_is_moved",
-        "moving::a_topic_that_was_moved_takes_nothing_at_its_old_place",
+        "cutover::writers_wait_while_a_topic_is_moved",
+        "cutover::a_topic_that_was_moved_takes_nothing_at_its_old_place",
     ]
 )]
 #[case::ignores_holds_of_metadata(
     Fault::IgnoresHoldsOfMetadata,
     &[
-        "moving::writers_wait_while_a_topic_is_moved",
-        "moving::a_topic_that_was_moved_takes_nothing_at_its_old_place",
+        "cutover::writers_wait_while_a_topic_is_moved",
+        "cutover::a_topic_that_was_moved_takes_nothing_at_its_old_place",
     ]
 )]
 #[case::remembers_holds(
     Fault::RemembersHolds,
     &[
-        "moving::writers_wait_while_a_topic_is_moved",
-        "moving::a_topic_that_was_moved_takes_nothing_at_its_old_place",
+        "cutover::writers_wait_while_a_topic_is_moved",
+        "cutover::a_topic_that_was_moved_takes_nothing_at_its_old_place",
     ]
 )]
 #[case::checks_holds_early(

@@ -1,0 +1,244 @@
+//! Contract section 22: a copy that goes on beside writers, and becomes the topic while they wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
+use super::harness::Fixture;
+use super::ledger::{Ledger, prepare, versions};
+use super::many::{File, append, copy, event, url};
+use super::prompt::{Argument, call};
+use super::together::sound_log;
+use crate::append::Append;
+use crate::backend::Backend;
+use crate::command::Command;
+use crate::config::Config;
+use crate::copy::{Copied, TopicCopy};
+use crate::error::Error;
+use crate::json::Json;
+use crate::position::Version;
+use crate::stream::{Expected, Stream};
+
+pub(super) const CASES: &[Case] = cases![
+    a_copy_follows_what_is_written: "22.5" if Url, Sql;
+    writers_wait_while_a_topic_is_moved: "22.6" if Url, Sql;
+    a_topic_that_was_moved_takes_nothing_at_its_old_place: "22.6" if Url, Sql;
+    a_move_that_was_given_up_lets_writers_go_on: "22.6" if Url, Sql;
+    a_topic_is_moved_to_one_place_only: "22.6" if Url, Sql;
+    a_lease_that_ended_closes_nothing: "22.6" if Url, Sql;
+    what_was_moved_away_takes_nothing_until_it_is_the_topic_again: "22.6" if Url, Sql;
+    a_projection_goes_on_after_its_topic_comes_back: "17.1", "22.1" if Url, Sql;
+    commands_of_a_clock_that_went_back_go_along: "22.6" if Url, Sql;
+    the_prompt_heeds_a_move: "22.6" if Routines, OneLane;
+];
+
+async fn a_copy_follows_what_is_written(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = Arc::new(copy(f).await?);
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let following = tokio::spawn({
+        let copy = Arc::clone(&copy);
+        async move { copy.follow(async { drop(ended.await) }, |_| {}).await }
+    });
+    for count in 2..=5_i64 {
+        append(&f.store, "a").await?;
+        let mut version = Version::ZERO;
+        for _ in 0..4_000 {
+            version = copy.to().version("a").await?;
+            if version.get() == count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        ensure_eq!(version.get(), count, "the version in the copy");
+    }
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    append(&f.store, "b").await?;
+    drop(end);
+    let copied = following.await.map_err(|error| Failure(error.to_string()))??;
+    ensure_eq!((copied.events, copied.rows), (6, 1), "events and other rows that were copied");
+    ensure!(copy.verify(|_| {}).await?.is_same(), "the copy is not the same");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    append(&f.store, "b").await?;
+    let copy = copy(f).await?;
+    copy.hold(TimeDelta::seconds(10)).await?;
+    let store = f.store.clone();
+    let mut writers = JoinSet::new();
+    writers.spawn({
+        let store = store.clone();
+        async move { append(&store, "a").await }
+    });
+    writers.spawn({
+        let store = store.clone();
+        async move { store.delete(&Stream::new("thing", "b")?, Expected::Any).await.map(drop) }
+    });
+    writers.spawn({
+        let store = store.clone();
+        async move { store.record_command(Command::new(Uuid::from_u128(1))).await.map(drop) }
+    });
+    writers.spawn(async move { store.set_metadata("a", None, Json::parse("{}")?).await.map(drop) });
+    let early = tokio::time::timeout(Duration::from_millis(300), writers.join_next()).await;
+    ensure!(early.is_err(), "a writer was answered while the topic is moved: {early:?}");
+    ensure_eq!(f.store.version("a").await?.get(), 1, "the version while the topic is moved");
+    copy.reopen().await?;
+    for outcome in writers.join_all().await {
+        outcome?;
+    }
+    ensure_eq!(f.store.version("a").await?.get(), 2, "the version after the move was given up");
+    ensure!(!f.store.exists("b").await?, "the deletion that waited is lost");
+    ensure!(f.store.command(Uuid::from_u128(1)).await?.is_some(), "the command that waited is lost");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_topic_that_was_moved_takes_nothing_at_its_old_place(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    let done = copy.cutover(|_| {}).await?;
+    ensure_eq!((done.copied.events, done.last_events), (1, 0), "events copied, and while writers waited");
+    let (store, stream) = (&f.store, Stream::new("thing", "a")?);
+    ensure_err!(append(store, "a").await, Error::Moved { .. });
+    ensure_err!(append(store, "new").await, Error::Moved { .. });
+    let several =
+        Append::new().to(stream.clone(), Expected::Any, [event()?, event()?]).guard(stream.clone(), Expected::Any);
+    ensure_err!(store.commit(several).await, Error::Moved { .. });
+    ensure_err!(store.record_command(Command::new(Uuid::from_u128(1))).await, Error::Moved { .. });
+    ensure_err!(store.delete(&stream, Expected::Any).await, Error::Moved { .. });
+    ensure_err!(store.set_metadata("a", None, Json::parse("{}")?).await, Error::Moved { .. });
+    let mut transaction = store.begin().await?;
+    ensure_err!(transaction.append(Append::new().to(stream, Expected::Any, [event()?])).await, Error::Moved { .. });
+    drop(transaction);
+    ensure_eq!(sound_log(store).await?.len(), 1, "events at the old place");
+    append(copy.to(), "a").await?;
+    ensure_eq!(copy.to().version("a").await?.get(), 2, "the version at the new place");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_move_that_was_given_up_lets_writers_go_on(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    copy.reopen().await?;
+    append(&f.store, "a").await?;
+    let done = copy.cutover(|_| {}).await?;
+    ensure_eq!(done.copied.events, 1, "events that were copied afterwards");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_topic_is_moved_to_one_place_only(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    let file = File::new();
+    let second = TopicCopy::begin(f.store.clone(), file.url().parse()?).await?;
+    ensure_err!(second.cutover(|_| {}).await, Error::Moved { .. });
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    // To its own place it can be completed again.
+    copy.cutover(|_| {}).await?;
+    second.to().close().await;
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_lease_that_ended_closes_nothing(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    copy.hold(TimeDelta::milliseconds(1)).await?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // It moves no head, and the copy lacks it.
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    ensure!(!copy.switch().await?, "the topic was closed, and the copy lacks a command");
+    append(&f.store, "a").await?;
+    copy.to().close().await;
+    Ok(())
+}
+
+/// Returns the copy's way back to the case's database.
+async fn back(f: &Fixture, copy: &TopicCopy) -> Result<TopicCopy, Error> {
+    let config = url(f).parse::<Config>()?.with_topic(&f.store.topic().name)?;
+    TopicCopy::between(copy.to().clone(), Arc::clone(f.store.backend()) as Arc<dyn Backend>, &config).await
+}
+
+async fn what_was_moved_away_takes_nothing_until_it_is_the_topic_again(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    let back = back(f, &copy).await?;
+    back.run(|_| {}).await?;
+    back.hold(TimeDelta::milliseconds(1)).await?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    copy.to().record_command(Command::new(Uuid::from_u128(1))).await?;
+    ensure!(!back.switch().await?, "the topic was closed, and the copy lacks a command");
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    append(copy.to(), "a").await?;
+    back.cutover(|_| {}).await?;
+    ensure_err!(append(copy.to(), "a").await, Error::Moved { .. });
+    append(&f.store, "a").await?;
+    ensure_eq!(f.store.version("a").await?.get(), 3, "the version where the topic was at first");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_projection_goes_on_after_its_topic_comes_back(f: &Fixture) -> Verdict {
+    prepare(f).await?;
+    let stream = f.filled("a", 3).await?;
+    let ledger = Ledger::new(f);
+    f.store.project(ledger.clone()).catch_up().await?;
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    copy.to().append(&stream, Expected::Any, [event()?]).await?;
+    back(f, &copy).await?.cutover(|_| {}).await?;
+    f.store.project(ledger.clone()).catch_up().await?;
+    ensure_eq!(ledger.rows(&f.store).await?, versions("a", 1..=4), "effects of four events");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn commands_of_a_clock_that_went_back_go_along(f: &Fixture) -> Verdict {
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    let copy = copy(f).await?;
+    let since = Some(Utc::now() + TimeDelta::days(9));
+    let (mut copied, mut progress) = (Copied::default(), |_| {});
+    copy.more(since, &mut copied, &mut progress).await?;
+    ensure_eq!(copied.rows, 0, "rows copied that were written since a later time");
+    copy.rest(since, &mut copied, &mut progress).await?;
+    ensure!(copy.to().command(Uuid::from_u128(1)).await?.is_some(), "the command is unknown to the copy");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn the_prompt_heeds_a_move(f: &Fixture) -> Verdict {
+    let arguments = [
+        ("stream", Argument::Text("a")),
+        ("stream_type", Argument::Text("thing")),
+        ("expected_version", Argument::Null),
+        ("event_type", Argument::Text("Happened")),
+        ("data", Argument::Text("1")),
+    ];
+    let call = call(f, "append_to_stream", &arguments);
+    f.store.backend().session().await?.query(&call).await?;
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    match f.store.backend().session().await?.query(&call).await {
+        Ok(rows) => return Err(Failure(format!("a topic that was moved took an event: {rows:?}"))),
+        Err(error) => ensure!(error.report().contains("moved"), "{} does not say why", error.report()),
+    }
+    ensure_eq!(sound_log(&f.store).await?.len(), 1, "events at the old place");
+    copy.reopen().await?;
+    f.store.backend().session().await?.query(&call).await?;
+    copy.to().close().await;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! A topic that moves to a database that is slower than its writers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals::backend::{Backend, Request};
+use annals::{
+    Appended, Config, Error, Expected, LaneId, NewEvent, RecordedEvent, Result, Store, TopicCopy, register_adapter,
+};
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+
+use crate::copy::stream;
+use crate::decorator::{Decorated, Decorator};
+
+/// Takes a millisecond for each event that was stored elsewhere.
+#[derive(Debug)]
+struct Slow(Arc<dyn Backend>);
+
+#[async_trait]
+impl Decorator for Slow {
+    fn inner(&self) -> &Arc<dyn Backend> {
+        &self.0
+    }
+
+    fn slowness(&self, events: &[RecordedEvent]) -> Duration {
+        Duration::from_millis(events.len() as u64)
+    }
+
+    async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
+        self.0.commit(lane, batch).await
+    }
+}
+
+async fn slow(_: Config) -> Result<Arc<dyn Backend>> {
+    let store = Store::connect("sqlite::memory:?migrate=auto").await?;
+    Ok(Arc::new(Decorated(Slow(Arc::clone(store.backend())))))
+}
+
+/// The original's writers wait for 9 s at most, which is less than it takes to copy what is there.
+const ORIGINAL: &str = "sqlite::memory:?migrate=auto&statement_timeout=12s";
+
+fn event() -> NewEvent {
+    NewEvent::json("Happened", &1).unwrap()
+}
+
+/// Appends until the topic was moved, and returns how often.
+async fn write(store: Store, number: usize) -> u64 {
+    let mut acknowledged = 0;
+    loop {
+        match store.append(&stream(&format!("w-{number}")), Expected::Any, [event()]).await {
+            Ok(_) => acknowledged += 1,
+            Err(Error::Moved { .. }) => return acknowledged,
+            Err(error) => panic!("{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_that_are_faster_than_the_copy_wait_several_times_and_lose_nothing() {
+    register_adapter("slow", slow).unwrap();
+    let store = Store::connect(ORIGINAL).await.unwrap();
+    let before = 7_000;
+    for _ in 0..7 {
+        store.append(&stream("s"), Expected::Any, (0..1_000).map(|_| event())).await.unwrap();
+    }
+    let copy = TopicCopy::begin(store.clone(), "slow:there".parse().unwrap()).await.unwrap();
+    let writers: JoinSet<u64> = (0..4).map(|number| write(store.clone(), number)).collect();
+    let done = copy.cutover(|_| {}).await.unwrap();
+    let acknowledged: u64 = writers.join_all().await.iter().sum();
+    let (original, copied) = copy.progress().await.unwrap();
+    assert_eq!((original, copied), (before + acknowledged, before + acknowledged));
+    assert_eq!(done.copied.events, copied);
+    assert!(copy.verify(|_| {}).await.unwrap().is_same());
+}
