@@ -203,14 +203,17 @@ async fn a_legal_hold_that_is_set_meanwhile_is_where_the_topic_is(f: &Fixture) -
     topics.hold("t", "ended", "for a day").await?;
     let config = elsewhere(&made)?;
     let backend = topics.registry().get_or_create(&config).await?;
-    let copy = TopicCopy::between(topics.store("t").await?, backend, &"sqlite::memory:?topic=t".parse()?).await?;
+    let url = "sqlite::memory:?migrate=auto&topic=t".parse()?;
+    let copy = TopicCopy::between(topics.store("t").await?, backend, &url).await?;
     copy.run(|_| {}).await?;
     topics.release("t", "ended").await?;
+    copy.run(|_| {}).await?;
     copy.hold(TimeDelta::seconds(20)).await?;
     let setting = topics.hold("t", "case-17", "the lawyers of ACME");
     let moving = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        moved(&topics, &made).await
+        ensure!(copy.switch().await?, "the copy lacks something");
+        Ok::<_, Failure>(topics.update(config, made.version).await?)
     };
     let (set, moved) = tokio::join!(setting, moving);
     set?;
