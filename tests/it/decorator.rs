@@ -18,8 +18,8 @@ pub trait Decorator: Debug + Send + Sync + 'static {
     /// Returns the backend that does all the rest.
     fn inner(&self) -> &Arc<dyn Backend>;
 
-    /// How long storing events as they were elsewhere takes beside what the backend takes.
-    fn slowness(&self, _: &[RecordedEvent]) -> Duration {
+    /// How long storing an event as it was elsewhere takes beside what the backend takes.
+    fn slowness(&self) -> Duration {
         Duration::ZERO
     }
 
@@ -110,8 +110,12 @@ impl<D: Decorator> Backend for Decorated<D> {
     }
 
     async fn restore(&self, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
-        tokio::time::sleep(self.0.slowness(events)).await;
-        self.0.inner().restore(lane, events).await
+        let mut head = self.0.inner().head(lane).await?;
+        for events in events.chunks(100) {
+            tokio::time::sleep(self.0.slowness() * 100).await;
+            head = self.0.inner().restore(lane, events).await?;
+        }
+        Ok(head)
     }
 
     async fn ping(&self) -> Result<()> {

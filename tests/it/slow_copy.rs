@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::backend::{Backend, Request};
-use annals::{
-    Appended, Config, Error, Expected, LaneId, NewEvent, RecordedEvent, Result, Store, TopicCopy, register_adapter,
-};
+use annals::{Appended, Config, Error, Expected, LaneId, NewEvent, Result, Store, TopicCopy, register_adapter};
 use async_trait::async_trait;
 use tokio::task::JoinSet;
 
@@ -23,8 +21,8 @@ impl Decorator for Slow {
         &self.0
     }
 
-    fn slowness(&self, events: &[RecordedEvent]) -> Duration {
-        Duration::from_micros(500 * events.len() as u64)
+    fn slowness(&self) -> Duration {
+        Duration::from_micros(500)
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
@@ -41,7 +39,7 @@ async fn slow(_: Config) -> Result<Arc<dyn Backend>> {
 const ORIGINAL: &str = "sqlite::memory:?migrate=auto&statement_timeout=8s";
 
 /// Events that a writer appends at once.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: u64 = 3;
 
 fn event() -> NewEvent {
     NewEvent::json("Happened", &1).unwrap()
