@@ -85,17 +85,7 @@ async fn copy_all(
         None => original.backend().topics().await?.into_iter().map(|topic| topic.name).collect(),
     };
     if args.reopen {
-        for name in names {
-            let place = to.clone().with_topic(&name)?.to_string();
-            match reopen(&source(from, original, &name).await?, &place).await {
-                // Of all topics, some may never have been moved, or to another place.
-                Err(Error::Moved { .. } | Error::Invalid { what: "target", .. }) if only.is_none() => continue,
-                reopened => reopened?,
-            }
-            context
-                .say(&json!({"topic": name, "reopened": true}), &format!("{name}: the original takes events again"))?;
-        }
-        return Ok(());
+        return reopen_all(context, (from, to), original, names, only.is_some()).await;
     }
     let target = migrate::open(to).await.map_err(|error| advised(to, error))?;
     let stopped = context.stopped().shared();
@@ -122,6 +112,28 @@ async fn copy_all(
     };
     target.close().await;
     done
+}
+
+/// Lets topics take events again that were moved to the second database: the one that is named, or all of them.
+async fn reopen_all(
+    context: &Context,
+    (from, to): (&Config, &Config),
+    original: &Store,
+    names: Vec<String>,
+    is_named: bool,
+) -> Result<(), Failure> {
+    let mut is_any = false;
+    for name in names {
+        let place = to.clone().with_topic(&name)?.to_string();
+        match reopen(&source(from, original, &name).await?, &place).await {
+            // Of all topics, some may never have been moved, or to another place.
+            Err(Error::Moved { .. } | Error::Invalid { what: "target", .. }) if !is_named => continue,
+            reopened => reopened?,
+        }
+        is_any = true;
+        context.say(&json!({"topic": name, "reopened": true}), &format!("{name}: the original takes events again"))?;
+    }
+    if is_any { Ok(()) } else { Err(Failure::not_found(format!("no topic was moved to {to}"))) }
 }
 
 /// Returns where a topic was moved to, if that is another place than the one that it is to be copied to.

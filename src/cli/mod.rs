@@ -295,7 +295,8 @@ impl Verb {
         match self {
             #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
             Self::Import(args) => !args.restores(),
-            _ => matches!(self, Self::Append(_) | Self::Stream(_)),
+            Self::Stream(args) => args.writes(),
+            _ => matches!(self, Self::Append(_)),
         }
     }
 

@@ -41,6 +41,13 @@ enum Verb {
     },
 }
 
+impl Args {
+    /// Returns whether it changes a stream.
+    pub(crate) const fn writes(&self) -> bool {
+        !matches!(self.verb, Verb::Show { .. } | Verb::Metadata { set: None, .. })
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct Change {
     /// The stream's id.

@@ -25,6 +25,7 @@ use crate::stream::{Expected, Stream};
 
 pub(super) const CASES: &[Case] = cases![
     a_copy_follows_what_is_written: "22.5" if Url, Sql;
+    what_the_original_has_since_is_counted_and_is_no_difference: "22.4" if Url, Sql;
     writers_wait_while_a_topic_is_moved: "22.6" if Url, Sql;
     a_topic_that_was_moved_takes_nothing_at_its_old_place: "22.6" if Url, Sql;
     a_move_that_was_given_up_lets_writers_go_on: "22.6" if Url, Sql;
@@ -62,6 +63,19 @@ async fn a_copy_follows_what_is_written(f: &Fixture) -> Verdict {
     let copied = following.await.map_err(|error| Failure(error.to_string()))??;
     ensure_eq!((copied.events, copied.rows), (6, 1), "events and other rows that were copied");
     ensure!(copy.verify(|_| {}).await?.is_same(), "the copy is not the same");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn what_the_original_has_since_is_counted_and_is_no_difference(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    append(&f.store, "a").await?;
+    let verified = copy.verify(|_| {}).await?;
+    ensure_eq!((verified.events, verified.missing, verified.difference.clone()), (1, 1, None), "what was compared");
+    ensure_eq!(verified.from_hash, verified.to_hash, "hashes up to the copy's end");
+    ensure!(!verified.is_same(), "a copy that lacks an event is said to be the same");
     copy.to().close().await;
     Ok(())
 }

@@ -404,6 +404,7 @@ macro_rules! conformance_suite {
             }
             cutover {
                 a_copy_follows_what_is_written
+                what_the_original_has_since_is_counted_and_is_no_difference
                 writers_wait_while_a_topic_is_moved
                 a_topic_that_was_moved_takes_nothing_at_its_old_place
                 a_move_that_was_given_up_lets_writers_go_on

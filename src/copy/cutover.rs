@@ -111,15 +111,13 @@ impl TopicCopy {
             };
             longest = longest.max(start.elapsed());
             if let Ok(Some(last_events)) = switched {
-                // What a round that was cut short has copied counts, too.
-                copied.events = self.to.event_count().await?.saturating_sub(begin);
                 return Ok(Cutover { copied, last_events, pause: longest });
             }
-            if let Err(error) = end_lease(&self.from).await {
-                tracing::warn!(error = error.report(), "the original takes events again once the lease ends");
-            }
+            end_lease(&self.from).await;
             switched?;
             let (original, copy) = self.progress().await?;
+            // What a round that was cut short has copied counts, too.
+            copied.events = copy.saturating_sub(begin);
             let left = original.saturating_sub(copy);
             if left < least {
                 (least, tries) = (left, 0);
@@ -141,10 +139,8 @@ impl TopicCopy {
     pub(crate) async fn take_over(&self) -> Result<bool> {
         self.hold(TimeDelta::from_std(PAUSE * 2).unwrap_or(TimeDelta::MAX)).await?;
         let taken = async { Ok(self.has_everything().await? && self.switch().await?) }.await;
-        if !matches!(taken, Ok(true))
-            && let Err(error) = end_lease(&self.from).await
-        {
-            tracing::warn!(error = error.report(), "the original takes events again once the lease ends");
+        if !matches!(taken, Ok(true)) {
+            end_lease(&self.from).await;
         }
         taken
     }
@@ -305,7 +301,10 @@ pub(crate) async fn reopen(store: &Store, place: &str) -> Result<()> {
     release(store).await
 }
 
-/// Lets a topic take events that is held for a time, and not one that was moved.
-pub(crate) async fn end_lease(store: &Store) -> Result<()> {
-    store.under_locks(|dialect, lane| vec![holds::end_lease(dialect, lane, holds::MOVE)]).await
+/// Lets a topic take events that is held for a time, and not one that was moved. Where that fails, it does so once the time is
+/// over.
+pub(crate) async fn end_lease(store: &Store) {
+    if let Err(error) = store.under_locks(|dialect, lane| vec![holds::end_lease(dialect, lane, holds::MOVE)]).await {
+        tracing::warn!(error = error.report(), "the topic takes events again once the lease ends");
+    }
 }

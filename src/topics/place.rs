@@ -113,12 +113,16 @@ async fn incarnation(store: &Store) -> Result<Option<Uuid>> {
 /// Checks that a topic takes events at a place, and was not moved away from there.
 pub(super) async fn check_open(backend: Arc<dyn Backend>, url: &Config) -> Result<()> {
     let store = Store::shared(backend, url).await?;
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-    if store.capabilities().sql.is_some() {
-        store.ends().await?.iter().try_for_each(crate::sql::rows::HeadRow::check_hold)?;
-    }
+    let checked = async {
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        if store.capabilities().sql.is_some() {
+            store.ends().await?.iter().try_for_each(crate::sql::rows::HeadRow::check_hold)?;
+        }
+        Ok(())
+    };
+    let checked = checked.await;
     store.close().await;
-    Ok(())
+    checked
 }
 
 /// Returns where a topic's replica is, if it has one.

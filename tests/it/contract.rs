@@ -84,6 +84,8 @@ const TESTS: &[(&str, &str, &str)] = &[
     ("22.3", "tests/it/copy.rs", "a_copy_onto_another_log_is_refused"),
     ("22.4", "tests/it/copy.rs", "comparing_finds_what_differs"),
     ("22.4", "src/hash.rs", "a_log_has_the_published_hashes"),
+    ("22.5", "tests/it/cli/copying.rs", "a_copy_follows_eight_writers_and_becomes_the_topic"),
+    ("22.6", "tests/it/slow_copy.rs", "writers_that_are_faster_than_the_copy_wait_several_times_and_lose_nothing"),
     ("23.1", "tests/it/cli/export.rs", "an_export_is_restored_on_any_engine_as_it_was"),
     ("23.1", "tests/it/cli/export.rs", "a_restore_goes_to_the_topic_that_is_named"),
     ("23.2", "tests/it/cli/export.rs", "an_export_that_is_not_whole_is_refused_before_anything_is_stored"),

@@ -1,6 +1,7 @@
 //! Topics beside what another program does to them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use annals::{Config, Expected, NewEvent, Store, Stream, TopicConfig, Topics, Version, register_adapter};
@@ -10,10 +11,10 @@ use uuid::Uuid;
 /// Lets who opens a database of the adapter `gated` go on.
 static GATE: Semaphore = Semaphore::const_new(1);
 
-async fn gated(config: Config) -> annals::Result<std::sync::Arc<dyn annals::backend::Backend>> {
+async fn gated(config: Config) -> annals::Result<Arc<dyn annals::backend::Backend>> {
     GATE.acquire().await.unwrap().forget();
     let url = format!("sqlite:{}?migrate=auto", config.target());
-    Ok(std::sync::Arc::clone(Store::connect(&url).await?.backend()))
+    Ok(Arc::clone(Store::connect(&url).await?.backend()))
 }
 
 async fn instance(configuration: &str) -> Topics {

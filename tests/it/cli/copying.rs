@@ -94,6 +94,7 @@ fn topics_that_were_moved_elsewhere_are_left_out() {
     let reopened = annals.json(["copy", &annals.url("store.db"), &to, "--reopen"]);
     let names: Vec<_> = reopened.iter().map(|line| line["topic"].as_str().unwrap()).collect();
     assert_eq!(names, ["default", "topics"]);
+    annals.run(["copy", &annals.url("store.db"), &to, "--reopen"]).fails(4, "no topic was moved to");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -124,6 +125,7 @@ fn the_configuration_takes_no_events_of_others() {
         .fails(2, "annals topic");
     annals.run(["stream", "delete", "one", "--topic", "topics"]).fails(2, "annals topic");
     annals.ok(["topic", "get", "one"]);
+    annals.ok(["stream", "show", "one", "--topic", "topics"]);
 }
 
 #[test]
