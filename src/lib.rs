@@ -33,13 +33,13 @@ mod event;
 mod json;
 mod name;
 mod position;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod projection;
 mod read;
 mod snapshot;
 mod stream;
 mod subscription;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod transaction;
 
 pub mod hash;
@@ -52,14 +52,14 @@ mod resend;
 mod writer;
 
 pub mod backend;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod copy;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod index;
 mod sql;
 
 pub mod migrate;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub mod relay;
 pub mod schema;
 
@@ -81,17 +81,17 @@ pub use aggregate::{
 pub use append::{Append, Appended, Condition, ConditionItem};
 pub use command::{Command, RecordedCommand};
 pub use config::Config;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use copy::{Copied, Cutover, Difference, TopicCopy, Verified};
 pub use error::{Error, ErrorClass, Result};
 pub use event::{ActorType, NewEvent, Payload, RecordedEvent, Source, marker};
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use index::PayloadIndex;
 pub use json::Json;
 pub use metrics::WriterMetrics;
 pub use name::check as check_name;
 pub use position::{LaneId, Position, Version};
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use projection::{
     InlineProjections, Projection, ProjectionInfo, ProjectionProgress, ProjectionResult, ProjectionState, Projector,
     projection_subscription,
@@ -102,7 +102,7 @@ pub use sql::{Dialect, FromValue, Row, Value};
 pub use store::Store;
 pub use stream::{Expected, Stream, StreamInfo};
 pub use subscription::{Checkpoint, Start, Subscription};
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use subscription::{
     DeadLetter, Delivery, Durable, DurableSubscription, Group, GroupInfo, Handlers, LaneProgress, Member, MemberInfo,
     SubscriptionInfo,
@@ -111,7 +111,7 @@ pub use topics::{
     BackendHealth, ConfiguredTopic, HealthState, Purged, Registry, TopicChange, TopicChangeKind, TopicConfig,
     TopicConfigBuilder, TopicDifference, TopicHealth, TopicHold, Topics, TopicsBuilder,
 };
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use transaction::Transaction;
 
 /// Runs the examples of the documents with the tests.

@@ -1,6 +1,6 @@
 //! The store: what a program holds.
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod incarnation;
 mod paging;
 pub(crate) mod reading;
@@ -27,6 +27,7 @@ use crate::name;
 use crate::position::LaneId;
 use crate::stream::{Expected, Stream};
 use crate::subscription::tail::Tail;
+use crate::topics::adapter;
 use crate::writer::Writer;
 
 /// One topic of one database. Cheap to clone; all clones share the connections and the writer.
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     /// Whether others use the backend, too.
     is_shared: bool,
     pub(crate) topic: Topic,
+    /// Where the topic is, without a password.
+    place: String,
     pub(crate) writers: Vec<Writer>,
     pub(crate) tails: Vec<Arc<Tail>>,
     /// Tells that a checkpoint of a subscription was saved.
@@ -104,6 +107,7 @@ impl Store {
             tails,
             progress: watch::Sender::default(),
             topic,
+            place: adapter::lasting(config),
             writers,
             timeout: config.statement_timeout(),
             max_event_bytes: config.max_event_bytes(),
@@ -310,6 +314,11 @@ impl Store {
     /// Returns how long a verb may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.inner.timeout
+    }
+
+    /// Returns where the topic is: its URL without a password, which means the same in every folder.
+    pub(crate) fn place(&self) -> &str {
+        &self.inner.place
     }
 
     /// Has every verb fail from now on, as the topic is elsewhere.

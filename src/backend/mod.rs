@@ -8,9 +8,9 @@ pub mod decide;
 pub(crate) mod registry;
 pub mod request;
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(crate) mod engine;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(crate) mod event_row;
 #[cfg(feature = "mssql")]
 pub(crate) mod mssql;

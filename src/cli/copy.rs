@@ -12,11 +12,10 @@ use super::context::{DEFAULT_TOPIC, advised, check_file};
 use super::output::counted;
 use super::{Context, Exit, Failure, progress};
 use crate::config::Config;
-use crate::copy::{Copied, Cutover, Difference, TopicCopy, Verified, reopen};
+use crate::copy::{Copied, Cutover, Difference, TopicCopy, Verified, mark};
 use crate::error::Error;
 use crate::hash::hex;
 use crate::migrate;
-use crate::sql::rows::HeadRow;
 use crate::store::Store;
 use crate::topics::adapter;
 
@@ -94,7 +93,9 @@ async fn copy_all(
         async move {
             let config = to.clone().with_topic(&name)?;
             let source = source(from, original, &name).await?;
-            if let (None, Some(place)) = (only, moved_elsewhere(&source, &config).await?) {
+            let elsewhere =
+                mark::moved_to(&source).await?.filter(|place| !adapter::is_same_place(place, &to.to_string()));
+            if let (None, Some(place)) = (only, elsewhere) {
                 let text = format!("{name}: left out, it was moved to {place}");
                 return context.say(&json!({"topic": name, "moved_to": place}), &text);
             }
@@ -124,25 +125,16 @@ async fn reopen_all(
 ) -> Result<(), Failure> {
     let mut is_any = false;
     for name in names {
-        let place = to.clone().with_topic(&name)?.to_string();
-        match reopen(&source(from, original, &name).await?, &place).await {
+        match mark::reopen(&source(from, original, &name).await?, &to.to_string()).await {
+            Ok(true) => is_any = true,
             // Of all topics, some may never have been moved, or to another place.
-            Err(Error::Moved { .. } | Error::Invalid { what: "target", .. }) if !is_named => continue,
-            reopened => reopened?,
+            Err(error @ Error::Moved { .. }) if is_named => return Err(error.into()),
+            Ok(false) | Err(Error::Moved { .. }) => continue,
+            Err(error) => return Err(error.into()),
         }
-        is_any = true;
         context.say(&json!({"topic": name, "reopened": true}), &format!("{name}: the original takes events again"))?;
     }
     if is_any { Ok(()) } else { Err(Failure::not_found(format!("no topic was moved to {to}"))) }
-}
-
-/// Returns where a topic was moved to, if that is another place than the one that it is to be copied to.
-async fn moved_elsewhere(original: &Store, to: &Config) -> Result<Option<String>, Failure> {
-    let hold = original.ends().await?.iter().try_for_each(HeadRow::check_hold);
-    Ok(match hold {
-        Err(Error::Moved { to: place }) if place != to.to_string() => Some(place),
-        _ => None,
-    })
 }
 
 /// Says of which topic an error is, and what it means for a copy.
@@ -207,6 +199,7 @@ async fn copy_topic(
         let pause = cutover.map(|cutover| cutover.pause.as_secs_f64());
         context.output().json(&json!({
             "topic": name, "events": events, "rows": rows, "seconds": seconds, "pause_seconds": pause,
+            "already": cutover.is_some_and(|cutover| cutover.already),
         }))?;
     } else {
         let (events, rows) = (counted(copied.events, "event"), counted(copied.rows, "other row"));
@@ -222,12 +215,18 @@ async fn copy_topic(
     let start = Instant::now();
     let verified = compare(name, copy).await?;
     let reported = report(context, name, &verified, start.elapsed().as_secs_f64());
-    let moved = format!("the copy is topic {name:?} already: --reopen undoes that");
+    let moved = format!(
+        "the copy is topic {name:?} already: --reopen lets the original take events again, and what was written to the copy \
+         stays there"
+    );
     if args.cutover { reported.map_err(|failure| failure.then(&moved)) } else { reported }
 }
 
 /// Says how a cutover went.
 pub(super) fn switched(cutover: &Cutover) -> String {
+    if cutover.already {
+        return "the copy is the topic already".to_owned();
+    }
     let events = counted(cutover.last_events, "event");
     format!(
         "the copy is the topic now; writers waited {:.3} s, while {events} were copied",

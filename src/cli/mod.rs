@@ -3,7 +3,7 @@
 //! A verb is a module with `Args`, which clap derives, and `run(args, &Context)`. It prints through
 //! [`Context::output`] and answers a [`Failure`] with the exit code that a script sees.
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod archive;
 mod context;
 mod events;
@@ -21,34 +21,34 @@ mod append;
 mod bench;
 mod completions;
 mod conformance;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod copy;
 #[cfg(feature = "sqlite")]
 mod demo;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod export;
 mod health;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod import;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod index;
 mod migrate;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod projections;
 mod query;
 mod read;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod reincarnate;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod relay;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod replay;
 mod snapshot;
 mod stats;
 mod stream;
 mod streams;
 mod subscribe;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod subscriptions;
 mod topic;
 
@@ -112,16 +112,16 @@ enum Verb {
     /// Print events as they come.
     Subscribe(subscribe::Args),
     /// List the readers that have a name; list, retry and skip the dead letters of groups.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Subscriptions(subscriptions::Args),
     /// Publish events to a broker, in order, at least once.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Relay(relay::Args),
     /// List projections: how far each version is, and which one is read.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Projections(projections::Args),
     /// Build a read model in tables of the database, from a file of SQL; go on with it, or build it again.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Replay(replay::Args),
     /// List streams.
     Streams(streams::Args),
@@ -130,16 +130,16 @@ enum Verb {
     /// Save, show or prune a stream's snapshots.
     Snapshot(snapshot::Args),
     /// Add, list or drop indexes over values inside events.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Index(index::Args),
     /// Import events from JSON lines or CloudEvents, or restore an export.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Import(import::Args),
     /// Export a log, or a part of it, as JSON lines or CloudEvents, with a manifest.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Export(export::Args),
     /// Copy topics to another database, of whatever engine, as they are.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Copy(copy::Args),
     /// Ask the database for a sign of life.
     Health(health::Args),
@@ -150,7 +150,7 @@ enum Verb {
     /// Create, change and list topics, each in a database of its own choice.
     Topic(topic::Args),
     /// Give a topic that was restored from a backup a new incarnation, so that readers notice.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Reincarnate(reincarnate::Args),
     /// Show what the store does, on real input, in a temporary file.
     #[cfg(feature = "sqlite")]
@@ -261,7 +261,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 impl Verb {
     /// Returns whether its URLs are arguments.
     const fn takes_urls(&self) -> bool {
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         if matches!(self, Self::Copy(_)) {
             return true;
         }
@@ -282,9 +282,9 @@ impl Verb {
     /// Returns whether an interrupt asks it to end, rather than ending it.
     const fn ends_its_work(&self) -> bool {
         match self {
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            #[cfg(feature = "_sql")]
             Self::Relay(_) | Self::Replay(_) => true,
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            #[cfg(feature = "_sql")]
             Self::Copy(args) => args.follows(),
             _ => false,
         }
@@ -293,7 +293,7 @@ impl Verb {
     /// Returns whether it appends events of the caller's own.
     const fn appends(&self) -> bool {
         match self {
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+            #[cfg(feature = "_sql")]
             Self::Import(args) => !args.restores(),
             Self::Stream(args) => args.writes(),
             _ => matches!(self, Self::Append(_)),
@@ -302,7 +302,7 @@ impl Verb {
 
     /// Returns whether it may store something.
     const fn writes(&self) -> bool {
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         match self {
             Self::Subscriptions(args) => return args.writes(),
             Self::Projections(_) | Self::Export(_) => return false,
@@ -349,30 +349,30 @@ async fn run(cli: Cli, stopped: Option<oneshot::Receiver<()>>) -> Result<(), Fai
         Verb::Read(args) => read::run(args, &context).await,
         Verb::Query(args) => query::run(args, &context).await,
         Verb::Subscribe(args) => subscribe::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Subscriptions(args) => subscriptions::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Relay(args) => relay::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Projections(args) => projections::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Replay(args) => replay::run(args, &context).await,
         Verb::Streams(args) => streams::run(args, &context).await,
         Verb::Stream(args) => stream::run(args, &context).await,
         Verb::Snapshot(args) => snapshot::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Index(args) => index::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Import(args) => import::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Export(args) => export::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Copy(args) => copy::run(args, &context).await,
         Verb::Health(args) => health::run(args, &context).await,
         Verb::Stats(args) => stats::run(args, &context).await,
         Verb::Conformance(args) => conformance::run(args, &context).await,
         Verb::Topic(args) => topic::run(args, &context).await,
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Reincarnate(args) => reincarnate::run(args, &context).await,
         #[cfg(feature = "sqlite")]
         Verb::Demo(args) => demo::run(args, &context).await,

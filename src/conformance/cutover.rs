@@ -1,5 +1,6 @@
 //! Contract section 22: a copy that goes on beside writers, and becomes the topic while they wait.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,11 @@ use crate::append::Append;
 use crate::backend::Backend;
 use crate::command::Command;
 use crate::config::Config;
-use crate::copy::{Copied, TopicCopy};
-use crate::error::Error;
+use crate::copy::{Copied, TopicCopy, mark};
+use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::Version;
+use crate::store::Store;
 use crate::stream::{Expected, Stream};
 
 pub(super) const CASES: &[Case] = cases![
@@ -31,6 +33,8 @@ pub(super) const CASES: &[Case] = cases![
     a_move_that_was_given_up_lets_writers_go_on: "22.6" if Url, Sql;
     a_topic_is_moved_to_one_place_only: "22.6" if Url, Sql;
     a_lease_that_ended_closes_nothing: "22.6" if Url, Sql;
+    a_lease_is_ended_by_its_owner: "22.6" if Url, Sql;
+    a_copy_that_is_the_topic_is_left_alone: "22.6" if Url, Sql;
     what_was_moved_away_takes_nothing_until_it_is_the_topic_again: "22.6" if Url, Sql;
     a_projection_goes_on_after_its_topic_comes_back: "17.1", "22.1" if Url, Sql;
     commands_of_a_clock_that_went_back_go_along: "22.6" if Url, Sql;
@@ -84,7 +88,7 @@ async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     append(&f.store, "b").await?;
     let copy = copy(f).await?;
-    copy.hold(TimeDelta::seconds(10)).await?;
+    let until = copy.hold(Duration::from_secs(10)).await?;
     let store = f.store.clone();
     let mut writers = JoinSet::new();
     writers.spawn({
@@ -103,7 +107,7 @@ async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
     let early = tokio::time::timeout(Duration::from_millis(300), writers.join_next()).await;
     ensure!(early.is_err(), "a writer was answered while the topic is moved: {early:?}");
     ensure_eq!(f.store.version("a").await?.get(), 1, "the version while the topic is moved");
-    copy.reopen().await?;
+    mark::end_lease(&f.store, until).await;
     for outcome in writers.join_all().await {
         outcome?;
     }
@@ -160,7 +164,7 @@ async fn a_topic_is_moved_to_one_place_only(f: &Fixture) -> Verdict {
     ensure_err!(second.cutover(|_| {}).await, Error::Moved { .. });
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
     // To its own place it can be completed again.
-    copy.cutover(|_| {}).await?;
+    ensure!(copy.cutover(|_| {}).await?.already, "the copy is said not to have been the topic");
     second.to().close().await;
     copy.to().close().await;
     Ok(())
@@ -170,18 +174,18 @@ async fn a_lease_that_ended_closes_nothing(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     let copy = copy(f).await?;
     copy.run(|_| {}).await?;
-    copy.hold(TimeDelta::milliseconds(1)).await?;
+    let until = copy.hold(Duration::from_millis(1)).await?;
     tokio::time::sleep(Duration::from_millis(20)).await;
     // It moves no head, and the copy lacks it.
     f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
-    ensure!(!copy.switch().await?, "the topic was closed, and the copy lacks a command");
+    ensure!(!copy.switch(until).await?, "the topic was closed, and the copy lacks a command");
     append(&f.store, "a").await?;
     copy.to().close().await;
     Ok(())
 }
 
 /// Returns the copy's way back to the case's database.
-async fn back(f: &Fixture, copy: &TopicCopy) -> Result<TopicCopy, Error> {
+async fn back(f: &Fixture, copy: &TopicCopy) -> Result<TopicCopy> {
     let config = url(f).parse::<Config>()?.with_topic(&f.store.topic().name)?;
     TopicCopy::between(copy.to().clone(), Arc::clone(f.store.backend()) as Arc<dyn Backend>, &config).await
 }
@@ -192,16 +196,65 @@ async fn what_was_moved_away_takes_nothing_until_it_is_the_topic_again(f: &Fixtu
     copy.cutover(|_| {}).await?;
     let back = back(f, &copy).await?;
     back.run(|_| {}).await?;
-    back.hold(TimeDelta::milliseconds(1)).await?;
+    let until = back.hold(Duration::from_millis(1)).await?;
     tokio::time::sleep(Duration::from_millis(20)).await;
     copy.to().record_command(Command::new(Uuid::from_u128(1))).await?;
-    ensure!(!back.switch().await?, "the topic was closed, and the copy lacks a command");
+    ensure!(!back.switch(until).await?, "the topic was closed, and the copy lacks a command");
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
     append(copy.to(), "a").await?;
     back.cutover(|_| {}).await?;
     ensure_err!(append(copy.to(), "a").await, Error::Moved { .. });
     append(&f.store, "a").await?;
     ensure_eq!(f.store.version("a").await?.get(), 3, "the version where the topic was at first");
+    copy.to().close().await;
+    Ok(())
+}
+
+/// Reads one event where the subscription `s` stands, and returns its version.
+async fn read_one(store: &Store) -> Result<i64> {
+    let mut subscription = store.durable("s").save_after(1, Duration::from_mins(10)).open().await?;
+    let event = subscription.next().await?;
+    subscription.ack(&event).await?;
+    subscription.close().await?;
+    Ok(event.aggregate_version.get())
+}
+
+async fn a_copy_that_is_the_topic_is_left_alone(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    append(&f.store, "a").await?;
+    ensure_eq!(read_one(&f.store).await?, 1, "the event that is read first");
+    let copy = copy(f).await?;
+    copy.cutover(|_| {}).await?;
+    ensure_eq!(read_one(copy.to()).await?, 2, "the event that is read after the move");
+    ensure_eq!(copy.run(|_| {}).await?, Copied::default(), "what was copied onto the topic");
+    append(copy.to(), "a").await?;
+    ensure_eq!(read_one(copy.to()).await?, 3, "the event that is read after a copy onto the topic");
+    ensure_eq!(
+        copy.follow(ready(()), |_| {}).await?,
+        Copied::default(),
+        "what was copied onto a topic that has gone on"
+    );
+    ensure!(copy.cutover(|_| {}).await?.already, "the copy is said not to have been the topic");
+    let verified = copy.verify(|_| {}).await?;
+    ensure_eq!((verified.events, verified.missing, verified.difference), (2, 0, None), "what was compared");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_lease_is_ended_by_its_owner(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    let first = copy.hold(Duration::from_millis(1)).await?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let second = copy.hold(Duration::from_secs(20)).await?;
+    ensure_err!(copy.hold(Duration::from_secs(20)).await, Error::Held { until } if until == second);
+    ensure!(!copy.switch(first).await?, "the topic was closed under a lease of somebody else");
+    mark::end_lease(&f.store, first).await;
+    ensure_err!(copy.hold(Duration::from_secs(20)).await, Error::Held { .. });
+    ensure!(copy.switch(second).await?, "the topic was not closed under its lease");
+    mark::end_lease(&f.store, second).await;
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
     copy.to().close().await;
     Ok(())
 }

@@ -368,6 +368,7 @@ macro_rules! conformance_suite {
                 a_password_shows_nowhere
                 a_topic_with_events_is_not_moved_without_them
                 a_copy_that_went_another_way_is_not_the_topic
+                a_copy_that_was_written_to_is_not_the_topic
                 a_copy_of_the_log_becomes_the_topic_and_the_original_is_closed
                 an_empty_topic_can_be_moved
                 a_topic_is_not_created_where_it_was_moved_away_from
@@ -410,6 +411,8 @@ macro_rules! conformance_suite {
                 a_move_that_was_given_up_lets_writers_go_on
                 a_topic_is_moved_to_one_place_only
                 a_lease_that_ended_closes_nothing
+                a_lease_is_ended_by_its_owner
+                a_copy_that_is_the_topic_is_left_alone
                 what_was_moved_away_takes_nothing_until_it_is_the_topic_again
                 a_projection_goes_on_after_its_topic_comes_back
                 commands_of_a_clock_that_went_back_go_along

@@ -38,12 +38,12 @@ mod follow;
 mod group;
 mod idempotency;
 mod immutability;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod inline;
 #[cfg(feature = "sqlite")]
 mod instances;
 mod json_filter;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod ledger;
 mod limits;
 mod live;
@@ -59,7 +59,7 @@ mod order;
 mod overview;
 mod paging;
 mod process;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod projection;
 #[cfg(feature = "sqlite")]
 mod purging;
@@ -67,7 +67,7 @@ mod queue;
 mod races;
 mod raw;
 mod read;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod rebuild;
 mod reopen;
 #[cfg(feature = "sqlite")]
@@ -85,7 +85,7 @@ mod subscriptions;
 
 mod together;
 mod topic;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod transaction;
 
 pub use case::{Case, Failure, Need, Verdict};
@@ -146,13 +146,13 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("durable", durable::CASES),
     ("group", group::CASES),
     ("dead_letter", dead_letter::CASES),
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     ("transaction", transaction::CASES),
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     ("projection", projection::CASES),
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     ("rebuild", rebuild::CASES),
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     ("inline", inline::CASES),
     ("reopen", reopen::CASES),
     ("aggregate", aggregate::CASES),

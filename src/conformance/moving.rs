@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -208,11 +207,11 @@ async fn a_legal_hold_that_is_set_meanwhile_is_where_the_topic_is(f: &Fixture) -
     copy.run(|_| {}).await?;
     topics.release("t", "ended").await?;
     copy.run(|_| {}).await?;
-    copy.hold(TimeDelta::seconds(20)).await?;
+    let until = copy.hold(Duration::from_secs(20)).await?;
     let setting = topics.hold("t", "case-17", "the lawyers of ACME");
     let moving = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        ensure!(copy.switch().await?, "the copy lacks something");
+        ensure!(copy.switch(until).await?, "the copy lacks something");
         Ok::<_, Failure>(topics.update(config, made.version).await?)
     };
     let (set, moved) = tokio::join!(setting, moving);

@@ -5,14 +5,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::rows::Lane;
-use super::{Copied, TopicCopy};
+use super::{Copied, TopicCopy, mark};
 use crate::error::{Error, Result};
-use crate::position::{LaneId, Position};
 use crate::schema::model;
-use crate::sql::rows::HeadRow;
-use crate::sql::{holds, statements};
-use crate::store::Store;
-use crate::transaction::Transaction;
+use crate::topics::adapter::is_same_place;
 
 /// For how long writers of the original wait at first, at most; then they have their turn, and wait again. Where whoever moves
 /// it dies, they go on after twice this time.
@@ -36,10 +32,12 @@ const SLACK: TimeDelta = TimeDelta::seconds(60);
 pub struct Cutover {
     /// All that was copied, before and meanwhile.
     pub copied: Copied,
-    /// Events that were copied while writers waited.
+    /// Events that were copied since writers waited for the first time.
     pub last_events: u64,
     /// How long writers waited, at a stretch: where they are faster than the copy, they wait several times.
     pub pause: Duration,
+    /// Whether the copy was the topic before: the original was closed for it already, and nobody waited.
+    pub already: bool,
 }
 
 impl TopicCopy {
@@ -65,6 +63,10 @@ impl TopicCopy {
                 let last = self.run(|events| progress(before + events)).await?;
                 return Ok(Copied { events: before + last.events, rows: copied.rows + last.rows });
             }
+            // Somebody else may have made the copy the topic, which is written to then.
+            if self.is_topic().await? {
+                return Ok(copied);
+            }
             for (from, to) in self.lanes() {
                 self.events(from, to, &mut copied.events, &mut progress).await?;
             }
@@ -78,78 +80,105 @@ impl TopicCopy {
     /// again. Those who write to the original afterwards are told [`Error::Moved`]. Nothing that was acknowledged is lost:
     /// under the locks of all lanes it is checked that the copy ends where the original does. Where it fails or is killed, the
     /// original takes events again, after 10 s at most; calling it again goes on. Where nothing less is left after 5 s, because
-    /// a server is slow, writers wait twice as long the next time, but never longer than half the original's `statement_timeout`.
+    /// a server is slow, writers wait twice as long the next time, but never longer than half the original's `statement_timeout`,
+    /// and as long again where it is killed then. If the last answer of one of the two databases is lost, the original may be
+    /// closed and the copy not open yet: calling it again completes that.
+    ///
+    /// Where the copy is the topic already, nothing is done to it.
     ///
     /// Whoever configures where the topic is has to be told; [`Topics::relocate`](crate::Topics::relocate) does both.
     ///
     /// # Errors
-    /// [`Error::Moved`] where the original was moved to another place before, [`Error::Held`] where what is left to be copied
-    /// does not become less, as [`TopicCopy::run`], and what the backends answer.
+    /// [`Error::Moved`] where the original, or the copy, was moved to another place before, [`Error::Held`] where what is left
+    /// to be copied does not become less, or somebody else moves the topic, as [`TopicCopy::run`], and what the backends answer.
     pub async fn cutover(&self, mut progress: impl FnMut(u64) + Send) -> Result<Cutover> {
-        let (mut copied, begin) = (Copied::default(), self.to.event_count().await?);
-        let (mut since, mut before, mut took) = (None, u64::MAX, Duration::MAX);
-        // Where writers are faster than this, each round takes longer than the one before.
-        while took > BRIEF {
-            let (clock, start) = (self.clock().await?, Instant::now());
-            let last = self.more(since, &mut copied, &mut progress).await?;
-            (since, took) = (Some(clock - SLACK), start.elapsed());
-            if last >= before {
-                break;
-            }
-            before = last;
+        if let Some(to) = mark::moved_to(&self.to).await?
+            && !is_same_place(&to, self.from.place())
+        {
+            return Err(Error::Moved { to });
         }
-        let (mut longest, mut tries, mut least) = (Duration::ZERO, 0, u64::MAX);
-        loop {
+        let (mut copied, begin) = (Copied::default(), self.to.event_count().await?);
+        let since = self.rounds(&mut copied, &mut progress).await?;
+        let before = copied.events;
+        let (mut longest, mut tries, mut least, mut asked) = (Duration::ZERO, 0, u64::MAX, Instant::now());
+        let is_already = loop {
             let limit = (PAUSE * 2_u32.pow(tries)).min(self.from.timeout() / 2);
-            let until = self.hold(TimeDelta::from_std(limit * 2).unwrap_or(TimeDelta::MAX)).await?;
+            let until = match self.hold(limit * 2).await {
+                Ok(until) => until,
+                Err(Error::Moved { to }) if is_same_place(&to, self.to.place()) => {
+                    mark::reopen(&self.to, self.from.place()).await?;
+                    break true;
+                }
+                // Whoever moves it, or died at it, has some seconds left.
+                Err(Error::Held { .. }) if asked.elapsed() < self.from.timeout() => {
+                    tokio::time::sleep(TURN).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let start = Instant::now();
             let rest = tokio::time::timeout(limit, self.rest(since, &mut copied, &mut progress)).await;
             let switched = match rest {
-                Ok(Ok(last_events)) => self.switch().await.map(|is_done| is_done.then_some(last_events)),
+                Ok(Ok(())) => self.switch(until).await,
                 Ok(Err(error)) => Err(error),
-                Err(_) => Ok(None),
+                Err(_) => Ok(false),
             };
             longest = longest.max(start.elapsed());
-            if let Ok(Some(last_events)) = switched {
-                return Ok(Cutover { copied, last_events, pause: longest });
+            if matches!(switched, Ok(true)) {
+                break false;
             }
-            end_lease(&self.from).await;
+            mark::end_lease(&self.from, until).await;
             switched?;
             let (original, copy) = self.progress().await?;
             // What a round that was cut short has copied counts, too.
             copied.events = copy.saturating_sub(begin);
             let left = original.saturating_sub(copy);
-            if left < least {
-                (least, tries) = (left, 0);
-            } else {
-                tries += 1;
-            }
+            (least, tries) = if left < least { (left, 0) } else { (least, tries + 1) };
             if tries == TRIES {
                 return Err(Error::Held { until });
             }
             tokio::time::sleep(TURN).await;
+            asked = Instant::now();
+        };
+        Ok(Cutover { copied, last_events: copied.events - before, pause: longest, already: is_already })
+    }
+
+    /// Copies what is there until a round takes no time to speak of, or the next one is no shorter: where writers are faster than
+    /// this, each takes longer than the one before. Returns since when rows are to be copied afterwards.
+    async fn rounds(
+        &self,
+        copied: &mut Copied,
+        progress: &mut (impl FnMut(u64) + Send),
+    ) -> Result<Option<DateTime<Utc>>> {
+        let (mut since, mut before) = (None, u64::MAX);
+        loop {
+            let (clock, start) = (self.clock().await?, Instant::now());
+            let last = self.more(since, copied, progress).await?;
+            since = Some(clock - SLACK);
+            if start.elapsed() <= BRIEF || last >= before {
+                return Ok(since);
+            }
+            before = last;
         }
     }
 
-    /// Makes the copy the topic if it has everything already, which nobody changes while that is looked at; returns whether it
-    /// has. The copy may have gone on since the original was closed for it.
-    ///
-    /// # Errors
-    /// [`Error::Moved`] where the original was moved to another place before, and what the backends answer.
-    pub(crate) async fn take_over(&self) -> Result<bool> {
-        self.hold(TimeDelta::from_std(PAUSE * 2).unwrap_or(TimeDelta::MAX)).await?;
-        let taken = async { Ok(self.has_everything().await? && self.switch().await?) }.await;
-        if !matches!(taken, Ok(true)) {
-            end_lease(&self.from).await;
+    /// Returns whether the copy is the topic already: the original was closed for it, and it has everything.
+    pub(super) async fn is_topic(&self) -> Result<bool> {
+        for (end, (_, to)) in self.from.ends().await?.iter().zip(self.lanes()) {
+            let is_closed = matches!(end.check_hold(), Err(Error::Moved { to }) if is_same_place(&to, self.to.place()));
+            if !is_closed || self.to.head(to).await? < end.head {
+                return Ok(false);
+            }
         }
-        taken
+        Ok(true)
     }
 
-    /// Returns whether the copy has the original's last events, and its commands.
-    async fn has_everything(&self) -> Result<bool> {
+    /// Returns whether the copy has all events that the original has, and no others; others it may have where it is the topic.
+    pub(crate) async fn has_all_events(&self) -> Result<bool> {
+        let is_topic = self.is_topic().await?;
         for (from, to) in self.lanes() {
-            let end = self.from.head(from).await?;
-            if self.to.head(to).await? < end {
+            let (end, there) = (self.from.head(from).await?, self.to.head(to).await?);
+            if there < end || there > end && !is_topic {
                 return Ok(false);
             }
             match self.check_end(from, to, end).await {
@@ -157,16 +186,16 @@ impl TopicCopy {
                 checked => checked?,
             }
         }
-        self.has_all_commands().await
+        Ok(true)
     }
 
     /// Lets the original take events again, after a cutover that is not wanted any more. What was written to the copy meanwhile
     /// stays there.
     ///
     /// # Errors
-    /// What the backend answers.
+    /// [`Error::Moved`] where it was moved to another place, and what the backend answers.
     pub async fn reopen(&self) -> Result<()> {
-        release(&self.from).await
+        mark::reopen(&self.from, self.to.place()).await.map(drop)
     }
 
     /// As [`TopicCopy::more`], and all commands where a clock went back: none may be unknown to the copy.
@@ -175,12 +204,12 @@ impl TopicCopy {
         since: Option<DateTime<Utc>>,
         copied: &mut Copied,
         progress: &mut (impl FnMut(u64) + Send),
-    ) -> Result<u64> {
-        let last = self.more(since, copied, progress).await?;
-        if self.has_all_commands().await? {
-            return Ok(last);
+    ) -> Result<()> {
+        self.more(since, copied, progress).await?;
+        if !self.has_all_commands().await? {
+            self.more(None, copied, progress).await?;
         }
-        Ok(last + self.more(None, copied, progress).await?)
+        Ok(())
     }
 
     /// Copies what the copy lacks, of the rows beside the events what was written since a time, and returns how many events
@@ -228,83 +257,22 @@ impl TopicCopy {
     }
 
     /// Has the original take no events for some time, and returns until when.
-    pub(crate) async fn hold(&self, lease: TimeDelta) -> Result<DateTime<Utc>> {
-        let mut transaction = self.from.begin().await?;
-        let mut until = DateTime::UNIX_EPOCH;
-        for lane in &self.from.topic().lanes {
-            let head = locked_head(&mut transaction, *lane).await?;
-            match head.check_hold() {
-                // Who has moved it already needs no lease; who has moved it elsewhere must not do it twice.
-                Err(Error::Moved { to }) if to == self.place => continue,
-                Err(error @ Error::Moved { .. }) => return Err(error),
-                _ => until = head.clock + lease,
-            }
-            self.set(&mut transaction, *lane, until).await?;
-        }
-        transaction.commit().await?;
-        Ok(until)
+    pub(crate) async fn hold(&self, lease: Duration) -> Result<DateTime<Utc>> {
+        mark::hold(&self.from, lease, self.to.place()).await
     }
 
-    /// Has the original take no events ever again, and the copy take them, if the original has taken none since it is held, and
-    /// the copy has all of them; returns whether that is so.
-    pub(crate) async fn switch(&self) -> Result<bool> {
+    /// Has the original take no events ever again, and the copy take them, if the original has taken none since it is held until
+    /// some time, and the copy has all of them; returns whether that is so.
+    pub(crate) async fn switch(&self, until: DateTime<Utc>) -> Result<bool> {
         let mut ends = Vec::new();
         for (_, to) in self.lanes() {
             ends.push(self.to.head(to).await?);
         }
-        let mut transaction = self.from.begin().await?;
-        for (lane, end) in self.from.topic().lanes.iter().zip(ends) {
-            let head = locked_head(&mut transaction, *lane).await?;
-            if head.head > end || !head.is_held_for(&self.place) {
-                return Ok(false);
-            }
-            self.set(&mut transaction, *lane, holds::FOR_EVER).await?;
+        let is_closed = mark::close(&self.from, until, &ends, self.to.place()).await?;
+        if is_closed {
+            // It may have been the original of an earlier move. Of the two, at most one takes events at any moment.
+            mark::reopen(&self.to, self.from.place()).await?;
         }
-        transaction.commit().await?;
-        // It may have been the original of an earlier move. Of the two, at most one takes events at any moment.
-        release(&self.to).await?;
-        Ok(true)
-    }
-
-    async fn set(&self, transaction: &mut Transaction, lane: LaneId, until: DateTime<Utc>) -> Result<()> {
-        let dialect = transaction.dialect();
-        transaction.write(holds::end(dialect, lane, holds::MOVE)).await?;
-        transaction.write(holds::begin(dialect, lane, holds::MOVE, until, &self.place)).await?;
-        Ok(())
-    }
-}
-
-/// Takes a lane's lock, and returns what it protects.
-pub(crate) async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<HeadRow> {
-    let dialect = transaction.dialect();
-    transaction.write(holds::lock(dialect, lane)).await?;
-    let head: Vec<HeadRow> = transaction.fetch(statements::head_and_clock(dialect, lane)).await?;
-    head.into_iter().next().ok_or(Error::LogDiverged { lane: lane.get(), position: Position::ZERO })
-}
-
-/// Lets a topic take events, also one that was moved.
-async fn release(store: &Store) -> Result<()> {
-    store.under_locks(|dialect, lane| vec![holds::end(dialect, lane, holds::MOVE)]).await
-}
-
-/// Lets a topic take events again that was moved to a place, and not one that was moved to another.
-///
-/// # Errors
-/// [`Error::Moved`] where it was moved to another place, [`Error::Invalid`] where it was not moved.
-#[cfg(feature = "cli")]
-pub(crate) async fn reopen(store: &Store, place: &str) -> Result<()> {
-    let ends = store.ends().await?;
-    ends.iter().filter(|end| !end.is_held_for(place)).try_for_each(HeadRow::check_hold)?;
-    if !ends.iter().any(|end| end.is_held_for(place)) {
-        return Err(Error::invalid("target", format!("topic {:?} was not moved to {place}", store.topic().name)));
-    }
-    release(store).await
-}
-
-/// Lets a topic take events that is held for a time, and not one that was moved. Where that fails, it does so once the time is
-/// over.
-pub(crate) async fn end_lease(store: &Store) {
-    if let Err(error) = store.under_locks(|dialect, lane| vec![holds::end_lease(dialect, lane, holds::MOVE)]).await {
-        tracing::warn!(error = error.report(), "the topic takes events again once the lease ends");
+        Ok(is_closed)
     }
 }

@@ -1,6 +1,7 @@
 //! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
 
 mod cutover;
+pub(crate) mod mark;
 pub(crate) mod rows;
 mod verify;
 
@@ -12,9 +13,6 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub use cutover::Cutover;
-#[cfg(feature = "cli")]
-pub(crate) use cutover::reopen;
-pub(crate) use cutover::{end_lease, locked_head};
 pub(crate) use verify::log_hash;
 pub use verify::{Difference, Verified};
 
@@ -74,8 +72,6 @@ const AHEAD: usize = 2;
 pub struct TopicCopy {
     from: Store,
     to: Store,
-    /// Where the copy is, without its password.
-    place: String,
 }
 
 /// What one run has copied.
@@ -102,21 +98,21 @@ impl TopicCopy {
         let begin = async {
             prepare(&from, &backend, &config).await?;
             let to = Store::with_backend(Arc::clone(&backend), &config).await?;
-            Ok(Self { from, to, place: config.to_string() })
+            Ok(Self { from, to })
         };
         migrate::or_close(&backend, begin).await
     }
 
     /// As [`TopicCopy::between`], where the copy is there already, and is nothing done to.
-    pub(crate) const fn of(from: Store, to: Store, place: String) -> Self {
-        Self { from, to, place }
+    pub(crate) const fn of(from: Store, to: Store) -> Self {
+        Self { from, to }
     }
 
     /// As [`TopicCopy::begin`], with a backend that others use, too.
     pub(crate) async fn between(from: Store, backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
         prepare(&from, &backend, config).await?;
         let to = Store::shared(backend, config).await?;
-        Ok(Self { from, to, place: config.to_string() })
+        Ok(Self { from, to })
     }
 
     /// Returns the original.
@@ -143,7 +139,8 @@ impl TopicCopy {
     /// pages, whatever the log's length.
     ///
     /// It may be stopped or killed at any moment; the next run goes on behind the last page. What is written to the original
-    /// meanwhile may be copied or not: stop its writers for a copy that is complete.
+    /// meanwhile may be copied or not: stop its writers for a copy that is complete. Once the copy is the topic, after
+    /// [`TopicCopy::cutover`], nothing is copied onto it any more.
     ///
     /// # Errors
     /// [`Error::LogDiverged`] where the copy's last event is another one than the original's, and what the backends answer.
@@ -154,6 +151,9 @@ impl TopicCopy {
     /// As [`TopicCopy::run`], without the commands, snapshots and streams' metadata that were last written before a time.
     async fn run_since(&self, since: Option<DateTime<Utc>>, mut progress: impl FnMut(u64) + Send) -> Result<Copied> {
         let mut copied = Copied::default();
+        if self.is_topic().await? {
+            return Ok(copied);
+        }
         let lanes: Vec<_> = self.lanes().collect();
         for (from, to) in lanes {
             let original = Lane { store: &self.from, id: from };
@@ -249,7 +249,7 @@ impl TopicCopy {
 
 /// Makes a topic the copy of another one: creates it where it is missing, and gives it the original's identity where it is
 /// empty.
-async fn prepare(from: &Store, backend: &Arc<dyn Backend>, config: &Config) -> Result<()> {
+pub(crate) async fn prepare(from: &Store, backend: &Arc<dyn Backend>, config: &Config) -> Result<()> {
     from.dialect()?;
     let original = current(from).await?;
     let lanes = u16::try_from(original.lanes.len()).unwrap_or(u16::MAX);

@@ -55,7 +55,8 @@ impl TopicCopy {
     /// events. Tells how many events it has compared so far.
     ///
     /// It ends at the first event that differs, and the hashes are then those up to there. Otherwise they are those up to the end
-    /// that the copy has when it begins: so a log can be compared that is written meanwhile. What is beside the events may
+    /// that the copy has when it begins, or the original where the copy is the topic already: so a log can be compared that is
+    /// written meanwhile. What is beside the events may
     /// differ for a moment where readers and writers are at work.
     ///
     /// # Errors
@@ -64,9 +65,10 @@ impl TopicCopy {
         let mut verified =
             Verified { events: 0, from_hash: [0; 32], to_hash: [0; 32], difference: None, missing: 0, rows: 0 };
         let (mut from_topic, mut to_topic) = (TopicHash::new(), TopicHash::new());
-        let lanes: Vec<_> = self.lanes().collect();
+        let (is_topic, lanes) = (self.is_topic().await?, self.lanes().collect::<Vec<_>>());
         for (partition, (from, to)) in lanes.into_iter().enumerate() {
-            let end = self.to.head(to).await?;
+            // A copy that is the topic has gone on.
+            let end = if is_topic { self.from.head(from).await? } else { self.to.head(to).await? };
             let until_end = || Query::new().until(end);
             let mut original = hashed(self.from.clone(), from, until_end());
             let mut copy = hashed(self.to.clone(), to, until_end());

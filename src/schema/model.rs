@@ -92,11 +92,11 @@ const STREAMS: Table = Table {
 };
 
 /// What applications say of streams: the part of the streams' rows that does not follow from their events.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(crate) const DESCRIPTIONS: Table =
     Table::new(STREAMS.name, STREAMS.comment, DESCRIPTION_COLUMNS, STREAMS.primary_key);
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 const DESCRIPTION_COLUMNS: &[Column] =
     &[LANE_ID, AGGREGATE_ID, STREAMS.columns[4], STREAMS.columns[7], STREAMS.columns[8]];
 

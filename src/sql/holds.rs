@@ -51,11 +51,11 @@ pub(crate) fn end(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
     sql.done()
 }
 
-/// Removes a hold unless it is for ever.
-pub(crate) fn end_lease(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
+/// Removes a hold that ends at a time.
+pub(crate) fn end_lease(dialect: Dialect, lane: LaneId, hold: Hold<'_>, until: DateTime<Utc>) -> Statement {
     let mut sql = Sql::new(dialect, "hold a lane");
-    let key: [Value; 4] = [lane.get().into(), hold.kind.into(), hold.name.into(), Value::Time(Some(FOR_EVER))];
-    sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ? AND until < ?", key);
+    let key: [Value; 4] = [lane.get().into(), hold.kind.into(), hold.name.into(), Value::Time(Some(until))];
+    sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ? AND until = ?", key);
     sql.done()
 }
 

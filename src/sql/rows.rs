@@ -255,9 +255,9 @@ impl HeadRow {
         }
     }
 
-    /// Returns whether the lane takes no events for some reason.
-    pub(crate) fn is_held_for(&self, reason: &str) -> bool {
-        self.hold.as_ref().is_some_and(|(until, why)| *until > self.clock && why == reason)
+    /// Returns until when the lane takes no events for some reason.
+    pub(crate) fn held_for(&self, reason: &str) -> Option<DateTime<Utc>> {
+        self.hold.as_ref().filter(|(until, why)| *until > self.clock && why == reason).map(|(until, _)| *until)
     }
 
     /// Returns the time for new events: the clock's, but never before the last event's.

@@ -5,20 +5,20 @@
 //! in each lane, so that there is no seam between the two ways: an event is returned if it is the next one that matches.
 
 mod checkpoint;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(crate) mod durable;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod filter;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod group;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod handlers;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(crate) mod lease;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod listing;
 mod ring;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(crate) mod rows;
 pub(crate) mod tail;
 
@@ -31,13 +31,13 @@ use uuid::Uuid;
 
 pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::Mark;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use durable::{Durable, DurableSubscription};
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use group::{DeadLetter, Delivery, Group, Member};
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use handlers::Handlers;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use listing::{GroupInfo, LaneProgress, MemberInfo, SubscriptionInfo};
 use tail::Follower;
 
@@ -269,7 +269,7 @@ impl Subscription {
     }
 
     /// Returns the next event of those that were read already, without a pause.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     fn next_ready(&mut self) -> Option<Arc<RecordedEvent>> {
         let turn = self.turn % self.cursors.len().max(1);
         let cursor = self.cursors.get_mut(turn)?;
@@ -292,7 +292,7 @@ impl Subscription {
     }
 
     /// Returns the position in each lane up to which all was returned or skipped.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     pub(crate) fn positions(&mut self) -> Vec<Position> {
         let mut positions: Vec<Position> = self.marks.iter().map(|mark| mark.position).collect();
         for cursor in &mut self.cursors {

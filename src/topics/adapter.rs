@@ -52,6 +52,18 @@ pub(crate) fn place_of_url(config: &Config) -> Result<Place> {
     Place::new(config.scheme(), config.to_string(), "", config.clone())
 }
 
+/// Returns whether two URLs name the same database, whoever connects, and how.
+pub(crate) fn is_same_place(one: &str, other: &str) -> bool {
+    let home = |url: &str| url.parse().and_then(|config| place_of_url(&config)).map(|place| place.home);
+    one == other || matches!((home(one), home(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Returns a URL without its password that means the same wherever a program runs on this machine.
+pub(crate) fn lasting(config: &Config) -> String {
+    let url = config.to_string();
+    settled(config.scheme(), &url).unwrap_or(url)
+}
+
 impl Place {
     fn new(adapter: &str, shown: String, memory: &str, config: Config) -> Result<Self> {
         let normal = normalised(&config)?;

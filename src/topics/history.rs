@@ -140,34 +140,27 @@ impl Topics {
             }
         }
         let asked = backends.into_iter().map(|(key, (place, topics))| async move {
-            let health = BackendHealth { topics, ..self.inner.registry.health_of(place).await };
-            Ok::<_, Error>((key, health))
+            (key, BackendHealth { topics, ..self.inner.registry.health_of(place).await })
         });
-        let mut answers = Vec::new();
-        for answer in join_all(asked).await {
-            answers.push(answer?);
-        }
+        let mut answers = join_all(asked).await;
         answers.sort_by_key(|(key, _)| *key != first);
         let mut backends: Vec<BackendHealth> = answers.into_iter().map(|(_, health)| health).chain(nowhere).collect();
-        let replicas = topics.iter().filter(|topic| topic.config.replica.is_some());
-        for replica in join_all(replicas.map(|topic| self.replica_health(topic))).await {
-            backends.push(replica?);
-        }
+        let replicas = topics.iter().filter_map(|topic| Some((topic, place::replica(&topic.config).transpose()?)));
+        backends.extend(join_all(replicas.map(|(topic, place)| self.replica_health(topic, place))).await);
         Ok(TopicHealth { state: registry::together(&backends), backends })
     }
 
     /// Returns how well a topic's replica is, and how far behind.
-    async fn replica_health(&self, topic: &ConfiguredTopic) -> Result<BackendHealth> {
+    async fn replica_health(&self, topic: &ConfiguredTopic, place: Result<adapter::Place>) -> BackendHealth {
         let name = topic.config.name();
-        let none = || Error::invalid("replica", "there is none");
-        let place = match place::replica(&topic.config).and_then(|place| place.ok_or_else(none)) {
+        let place = match place {
             Ok(place) => place,
-            Err(error) => return Ok(BackendHealth::nowhere(&topic.config, &error)),
+            Err(error) => return BackendHealth::nowhere(&topic.config, &error),
         };
         let health = self.inner.registry.health_of(place).await;
         let mut health = BackendHealth { topics: vec![name.to_owned()], ..health };
         if health.state == HealthState::Down {
-            return Ok(health);
+            return health;
         }
         let lag = async {
             // The replica first: what comes in between makes it look later, never earlier.
@@ -188,7 +181,7 @@ impl Topics {
                 (health.state, health.reason) = (HealthState::Degraded, Some(reason));
             }
         }
-        Ok(health)
+        health
     }
 }
 

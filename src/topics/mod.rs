@@ -7,10 +7,10 @@ mod events;
 mod history;
 mod model;
 mod place;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod purge;
 mod registry;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 mod relocate;
 mod route;
 mod state;
@@ -22,7 +22,7 @@ pub use builder::TopicsBuilder;
 pub use config::{TopicConfig, TopicConfigBuilder};
 pub use history::{TopicChange, TopicChangeKind, TopicDifference, TopicHealth};
 pub use model::ConfiguredTopic;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub use purge::{Purged, TopicHold};
 pub use registry::{BackendHealth, HealthState, Registry};
 
@@ -156,10 +156,11 @@ impl Topics {
 
     /// Changes a topic's configuration, which is expected to be at a version: the one that [`Topics::get`] showed.
     ///
-    /// The connection can be changed only to a place that holds the same log, such as one that `annals copy` has made, or
-    /// as long as the log is empty; nothing is left behind in silence. The old place takes nothing while that is looked at and
-    /// recorded, nor ever after, unless one of the two has no SQL: then its writers are to be stopped before. Whether the logs are
-    /// the same is told by their identities, last events, and numbers of commands. [`Topics::relocate`] takes the log along.
+    /// The connection can be changed only to a place that holds the same events, such as one that `annals copy` has made, or
+    /// as long as there are none; nothing is left behind in silence. What is beside the events goes along. The old place takes
+    /// nothing while that is copied and recorded, nor ever after, unless one of the two has no SQL: then its writers are to be stopped
+    /// before. Whether the events are the same is told by the logs' identities and last events. [`Topics::relocate`] takes the
+    /// events along, too. Where it fails, the topic is where it was, or calling it again completes it.
     ///
     /// # Errors
     /// [`Error::Conflict`] where somebody else changed it since, [`Error::EventsLeftBehind`], [`Error::UnknownTopic`],

@@ -10,8 +10,8 @@ use super::state::{Inner, Ready};
 use super::{TopicConfig, Topics};
 use crate::backend::Backend;
 use crate::config::Config;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-use crate::copy::TopicCopy;
+#[cfg(feature = "_sql")]
+use crate::copy::{self, TopicCopy};
 use crate::error::{Error, Result};
 use crate::position::{Position, Version};
 use crate::store::Store;
@@ -71,6 +71,12 @@ impl Topics {
         if events == 0 {
             backend.create_topic(&name, current.partitions).await?;
         }
+        #[cfg(feature = "_sql")]
+        let has_sql = from.capabilities().sql.is_some() && backend.capabilities().sql.is_some();
+        #[cfg(feature = "_sql")]
+        if has_sql && events == 0 {
+            copy::prepare(&from, &backend, &url).await?;
+        }
         let to = match Store::shared(backend, &url).await {
             Err(Error::UnknownTopic { .. }) => return Err(left_behind()),
             opened => opened?,
@@ -79,14 +85,15 @@ impl Topics {
             if events > 0 && incarnation(&to).await? != incarnation(&from).await? {
                 return Err(left_behind());
             }
-            #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
-            if from.capabilities().sql.is_some() && to.capabilities().sql.is_some() {
-                let copy = TopicCopy::of(from, to.clone(), url.to_string());
-                return if copy.take_over().await? {
-                    self.record(ready, &copy, config, expected).await
-                } else {
-                    Err(left_behind())
-                };
+            #[cfg(feature = "_sql")]
+            if has_sql {
+                let copy = TopicCopy::of(from, to.clone());
+                if !copy.has_all_events().await? {
+                    return Err(left_behind());
+                }
+                // What is beside the events goes along, and what comes meanwhile.
+                let cutover = copy.cutover(|_| {}).await?;
+                return self.record(ready, &copy, &cutover, config, expected).await;
             }
             // Nothing can keep writers waiting there: they are to be stopped before.
             if heads(&to).await? != heads(&from).await? {
@@ -114,7 +121,7 @@ async fn incarnation(store: &Store) -> Result<Option<Uuid>> {
 pub(super) async fn check_open(backend: Arc<dyn Backend>, url: &Config) -> Result<()> {
     let store = Store::shared(backend, url).await?;
     let checked = async {
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         if store.capabilities().sql.is_some() {
             store.ends().await?.iter().try_for_each(crate::sql::rows::HeadRow::check_hold)?;
         }

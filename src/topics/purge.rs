@@ -7,18 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::events::Command;
 use super::state::Inner;
 use super::{TopicConfig, Topics};
-use crate::copy;
+use crate::copy::{self, mark};
 use crate::error::{Error, Result};
 use crate::hash::hex;
 use crate::name;
 use crate::position::{LaneId, Version};
 use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow, PURGE};
-use crate::sql::rows::HeadRow;
 use crate::sql::{Dialect, Statement, purge, statements};
 use crate::store::Store;
 
 /// For how long a topic that is being purged takes no events.
-const LEASE: TimeDelta = TimeDelta::minutes(10);
+const LEASE: Duration = Duration::from_mins(10);
 
 /// Why it takes none.
 const PURGING: &str = "nowhere: it is being purged";
@@ -68,7 +67,7 @@ impl Topics {
             .retention_days()
             .ok_or_else(|| kept("it is kept for ever: give it a retention in days, before it is deleted".to_owned()))?;
         let store = self.inner.open(&config).await?;
-        freeze(&store).await?;
+        let until = freeze(&store).await?;
         let purged = async {
             check_kept(&store, name, days).await?;
             let (hash, events) = copy::log_hash(&store).await?;
@@ -85,7 +84,7 @@ impl Topics {
         };
         let purged = purged.await;
         if purged.is_err() {
-            copy::end_lease(&store).await;
+            mark::end_lease(&store, until).await;
         }
         store.close().await;
         purged
@@ -106,15 +105,16 @@ impl Topics {
             vec![holds::end(dialect, lane, hold), holds::begin(dialect, lane, hold, FOR_EVER, reason)]
         })
         .await
+        .map(drop)
     }
 
-    /// Ends a hold. Ending one that is not there does nothing.
+    /// Ends a hold, and returns whether it was there.
     ///
     /// # Errors
     /// As [`Topics::hold`].
-    pub async fn release(&self, topic: &str, hold: &str) -> Result<()> {
+    pub async fn release(&self, topic: &str, hold: &str) -> Result<bool> {
         let hold = Hold { kind: PURGE, name: hold };
-        self.each_lane(topic, |dialect, lane| vec![holds::end(dialect, lane, hold)]).await
+        Ok(self.each_lane(topic, |dialect, lane| vec![holds::end(dialect, lane, hold)]).await? > 0)
     }
 
     /// Returns what forbids purging a topic, by name.
@@ -128,8 +128,8 @@ impl Topics {
         holds
     }
 
-    /// Runs writing statements for each lane of a topic, under the locks of the lanes.
-    async fn each_lane(&self, topic: &str, statements: impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<()> {
+    /// Runs writing statements for each lane of a topic, under the locks of the lanes, and returns how many rows they changed.
+    async fn each_lane(&self, topic: &str, statements: impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<u64> {
         let start = Instant::now();
         loop {
             let store = self.inner.open_any(topic).await?;
@@ -158,30 +158,31 @@ impl Inner {
     }
 }
 
-/// Runs writing statements for each lane of a topic, under the locks of the lanes, unless the topic is being moved or was moved.
-async fn unless_it_moves(store: &Store, statements: &impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<()> {
+/// Runs writing statements for each lane of a topic, under the locks of the lanes, unless the topic is being moved or was moved;
+/// returns how many rows they changed.
+async fn unless_it_moves(store: &Store, statements: &impl Fn(Dialect, LaneId) -> Vec<Statement>) -> Result<u64> {
     let mut transaction = store.begin().await?;
-    let dialect = transaction.dialect();
+    let (dialect, mut changed) = (transaction.dialect(), 0);
     for lane in &store.topic().lanes {
-        let head = copy::locked_head(&mut transaction, *lane).await?;
-        if !head.is_held_for(PURGING) {
+        let head = mark::locked_head(&mut transaction, *lane).await?;
+        if head.held_for(PURGING).is_none() {
             head.check_hold()?;
         }
         for statement in statements(dialect, *lane) {
-            transaction.write(statement).await?;
+            changed += transaction.write(statement).await?;
         }
     }
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(changed)
 }
 
-/// Has a topic take no events for a time.
-async fn freeze(store: &Store) -> Result<()> {
+/// Has a topic take no events for a time, and returns until when. A purge that was cut off goes on.
+async fn freeze(store: &Store) -> Result<DateTime<Utc>> {
     let ends = store.ends().await?;
-    // What was moved takes no events anyway, and must not do so again.
-    ends.iter().filter(|end| !end.is_held_for(PURGING)).try_for_each(HeadRow::check_hold)?;
-    let until = ends.last().ok_or(Error::Closed)?.clock + LEASE;
-    let begin = |dialect, lane| holds::begin(dialect, lane, holds::MOVE, until, PURGING);
-    store.under_locks(|dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), begin(dialect, lane)]).await
+    if let Some(until) = ends.iter().find_map(|end| end.held_for(PURGING)) {
+        mark::end_lease(store, until).await;
+    }
+    mark::hold(store, LEASE, PURGING).await
 }
 
 async fn legal_holds(store: &Store) -> Result<Vec<TopicHold>> {

@@ -41,7 +41,7 @@ impl Topics {
         let moved = async {
             let cutover = copy.cutover(progress).await?;
             let start = std::time::Instant::now();
-            self.record(&ready, &copy, config, expected).await?;
+            self.record(&ready, &copy, &cutover, config, expected).await?;
             Ok((self.get(&name)?, Cutover { pause: cutover.pause + start.elapsed(), ..cutover }))
         };
         let moved = moved.await;
@@ -49,19 +49,24 @@ impl Topics {
         moved
     }
 
-    /// Records that a topic is where its copy has become the topic. Where somebody else has changed it, the original is the
-    /// topic again.
+    /// Records that a topic is where its copy has become the topic. Where somebody else has changed it meanwhile, and not to be
+    /// there, the original is the topic again, unless it was closed before.
     pub(super) async fn record(
         &self,
         ready: &Ready,
         copy: &TopicCopy,
+        cutover: &Cutover,
         config: TopicConfig,
         expected: Version,
     ) -> Result<()> {
-        let name = config.name.clone();
+        let (name, home) = (config.name.clone(), adapter::place(&config)?.home);
         let recorded = self.change(ready, &name, Command::Update(config, expected)).await;
-        if let Err(Error::Conflict { .. } | Error::TopicDeleted { .. }) = recorded {
-            copy.reopen().await?;
+        if let Err(Error::Conflict { .. } | Error::TopicDeleted { .. }) = recorded
+            && !cutover.already
+            && adapter::place(&ready.read().config(&name)?)?.home != home
+            && let Err(error) = copy.reopen().await
+        {
+            self.inner.log(tracing::Level::ERROR, &format!("topic {name:?} takes no events: {}", error.report()));
         }
         recorded
     }

@@ -1,7 +1,7 @@
 //! A topic that moves to a database that is slower than its writers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals::backend::{Backend, Request};
 use annals::{Appended, Config, Error, Expected, LaneId, NewEvent, Result, Store, TopicCopy, register_adapter};
@@ -45,13 +45,16 @@ fn event() -> NewEvent {
     NewEvent::json("Happened", &1).unwrap()
 }
 
-/// Appends until the topic was moved, and returns how often.
-async fn write(store: Store, number: usize) -> u64 {
-    let mut acknowledged = 0;
+/// Appends until the topic was moved, and returns how many events, and how often it waited for longer than a second.
+async fn write(store: Store, number: usize) -> (u64, u32) {
+    let (mut acknowledged, mut waits) = (0, 0);
     loop {
-        match store.append(&stream(&format!("w-{number}")), Expected::Any, (0..AT_ONCE).map(|_| event())).await {
+        let start = Instant::now();
+        let outcome = store.append(&stream(&format!("w-{number}")), Expected::Any, (0..AT_ONCE).map(|_| event())).await;
+        waits += u32::from(start.elapsed() > Duration::from_secs(1));
+        match outcome {
             Ok(_) => acknowledged += AT_ONCE,
-            Err(Error::Moved { .. }) => return acknowledged,
+            Err(Error::Moved { .. }) => return (acknowledged, waits),
             Err(error) => panic!("{error}"),
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
@@ -67,9 +70,11 @@ async fn writers_that_are_faster_than_the_copy_wait_several_times_and_lose_nothi
         store.append(&stream("s"), Expected::Any, (0..1_000).map(|_| event())).await.unwrap();
     }
     let copy = TopicCopy::begin(store.clone(), "slow:there".parse().unwrap()).await.unwrap();
-    let writers: JoinSet<u64> = (0..4).map(|number| write(store.clone(), number)).collect();
+    let writers: JoinSet<(u64, u32)> = (0..4).map(|number| write(store.clone(), number)).collect();
     let done = copy.cutover(|_| {}).await.unwrap();
-    let acknowledged: u64 = writers.join_all().await.iter().sum();
+    let written = writers.join_all().await;
+    let acknowledged: u64 = written.iter().map(|(acknowledged, _)| acknowledged).sum();
+    assert!(written.iter().all(|(_, waits)| *waits >= 2), "how much each wrote, and how often it waited: {written:?}");
     let (original, copied) = copy.progress().await.unwrap();
     assert_eq!((original, copied), (before + acknowledged, before + acknowledged));
     assert_eq!(done.copied.events, copied);

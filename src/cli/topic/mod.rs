@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::{Context, Failure, events, output::counted, parse};
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 use super::{copy::switched, progress};
 use crate::hash;
 use crate::limits;
@@ -47,7 +47,7 @@ enum Verb {
         change: Change,
     },
     /// Move a topic with its log to another database, while it is used; the log stays at the old place, too.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Move {
         /// The topic's name.
         name: String,
@@ -63,7 +63,7 @@ enum Verb {
         expect: Option<i64>,
     },
     /// Remove the log of a deleted topic for good, once its retention is over; there is no way back but its export.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Purge {
         /// The topic's name.
         name: String,
@@ -75,7 +75,7 @@ enum Verb {
         expect: i64,
     },
     /// Forbid purging a topic.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Hold {
         /// The topic's name.
         topic: String,
@@ -86,7 +86,7 @@ enum Verb {
         reason: String,
     },
     /// End a hold.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Release {
         /// The topic's name.
         topic: String,
@@ -94,7 +94,7 @@ enum Verb {
         hold: String,
     },
     /// List what forbids purging a topic.
-    #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+    #[cfg(feature = "_sql")]
     Holds {
         /// The topic's name.
         topic: String,
@@ -227,31 +227,35 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             let made = topics.update(config, expected).await?;
             print::changed(context, &made, &format!("topic {name:?} is at configuration version {}", made.version))
         }
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Move { name, change } => relocate(context, &topics, &name, change).await,
         Verb::Delete { name, expect } => {
             let expected = expect.map_or(topics.get(&name)?.version, Version::new);
             topics.delete(&name, expected).await?;
             context.say(&json!({"deleted": name}), &format!("topic {name:?} is deleted; its log is kept"))
         }
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Purge { name, log_hash, expect } => {
             let purged = topics.purge(&name, Version::new(expect), &hash::from_hex(&log_hash)?).await?;
             let text = format!("topic {name:?} is purged: {} removed", counted(purged.events, "event"));
             context.say(&json!({"purged": name, "events": purged.events, "hash": hash::hex(&purged.hash)}), &text)
         }
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Hold { topic, hold, reason } => {
             topics.hold(&topic, &hold, &reason).await?;
             context.say(&json!({"topic": topic, "hold": hold}), &format!("hold {hold:?} keeps topic {topic:?}"))
         }
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Release { topic, hold } => {
-            topics.release(&topic, &hold).await?;
+            if !topics.release(&topic, &hold).await? {
+                return Err(Failure::not_found(format!(
+                    "topic {topic:?} has no hold {hold:?}: `annals topic holds` lists them"
+                )));
+            }
             let text = format!("hold {hold:?} no longer keeps topic {topic:?}");
             context.say(&json!({"topic": topic, "released": hold}), &text)
         }
-        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+        #[cfg(feature = "_sql")]
         Verb::Holds { topic } => print::holds(context, &topics.holds(&topic).await?),
         Verb::Get { name, as_of } => get(context, &topics, &name, as_of).await,
         Verb::History { name } => print::history(context, &topics.history(&name).await?),
@@ -265,7 +269,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 /// Moves a topic, with its log, to where the options say.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 async fn relocate(context: &Context, topics: &Topics, name: &str, change: Change) -> Result<(), Failure> {
     let (config, expected) = change.of(&topics.get(name)?)?;
     let bar = progress::copied(topics.store(name).await?.event_count().await?);

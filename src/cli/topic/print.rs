@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cli::table::{Column, Table};
-use crate::cli::{Context, Failure, events};
-use crate::topics::{CONFIG_TOPIC, ConfiguredTopic, TopicChange, TopicConfig, TopicDifference, TopicHealth};
+use crate::cli::{Context, Exit, Failure, events};
+use crate::topics::{
+    CONFIG_TOPIC, ConfiguredTopic, HealthState, TopicChange, TopicConfig, TopicDifference, TopicHealth,
+};
 
 /// Prints a topic after a change.
 pub(super) fn changed(context: &Context, topic: &ConfiguredTopic, text: &str) -> Result<(), Failure> {
@@ -119,7 +121,7 @@ pub(super) fn history(context: &Context, changes: &[TopicChange]) -> Result<(), 
 }
 
 /// Prints what forbids purging a topic.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mssql"))]
+#[cfg(feature = "_sql")]
 pub(super) fn holds(context: &Context, holds: &[crate::topics::TopicHold]) -> Result<(), Failure> {
     let mut table = Table::new([Column::text("hold"), Column::text("since"), Column::text("reason")]);
     let mut out = context.output();
@@ -185,5 +187,6 @@ pub(super) fn health(context: &Context, health: &TopicHealth) -> Result<(), Fail
     if !context.json {
         out.line(format_args!("all together: {}", health.state))?;
     }
-    Ok(())
+    let is_down = health.backends.iter().any(|backend| backend.state == HealthState::Down);
+    if is_down { Err(Failure::silent(Exit::Unavailable)) } else { Ok(()) }
 }

@@ -12,7 +12,8 @@ use crate::copy::database;
 #[case::copy("copy.md", "sqlite")]
 #[case::copy_to_postgres("copy.md", "postgres")]
 #[case::export("export.md", "sqlite")]
-fn the_commands_of_a_page_run(#[case] page: &str, #[case] to: &str) {
+#[tokio::test]
+async fn the_commands_of_a_page_run(#[case] page: &str, #[case] to: &str) {
     let Some(target) = database(to) else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(page);
     let text = std::fs::read_to_string(path).unwrap();
@@ -33,4 +34,5 @@ fn the_commands_of_a_page_run(#[case] page: &str, #[case] to: &str) {
         blocks += 1;
     }
     assert!(blocks > 0, "{page} has no commands");
+    target.remove().await.unwrap();
 }

@@ -369,6 +369,18 @@ fn projections_are_listed_with_their_lag() {
 }
 
 #[test]
+fn what_is_not_there_shows_in_the_exit_code() {
+    let annals = Annals::new();
+    std::fs::create_dir(annals.path("gone")).unwrap();
+    annals.ok(["topic", "create", "lost", "--connection", "sqlite:gone/far.db?migrate=auto"]);
+    annals.run(["topic", "release", "lost", "case-17"]).fails(4, "no hold");
+    annals.ok(["topic", "health"]);
+    std::fs::remove_dir_all(annals.path("gone")).unwrap();
+    let down = annals.run(["topic", "health"]);
+    assert_eq!(down.code, 5, "{down:?}");
+}
+
+#[test]
 fn topics_are_configured_and_named() {
     let annals = Annals::new();
     annals.ok(["topic", "create", "near", "--partitions", "2"]);

@@ -1,0 +1,103 @@
+//! The mark that keeps a topic from taking events: for some time while it is moved or purged, and for ever once it was moved.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SubsecRound, Utc};
+
+use crate::error::{Error, Result};
+use crate::position::{LaneId, Position};
+use crate::sql::rows::HeadRow;
+use crate::sql::{holds, statements};
+use crate::store::Store;
+use crate::topics::adapter::is_same_place;
+use crate::transaction::Transaction;
+
+/// Has a topic take no events for some time, and returns until when, which tells this lease from all others.
+///
+/// # Errors
+/// [`Error::Held`] where somebody else does that already, [`Error::Moved`] where it was moved.
+pub(crate) async fn hold(store: &Store, lease: Duration, reason: &str) -> Result<DateTime<Utc>> {
+    let mut transaction = store.begin().await?;
+    let mut until = None;
+    for lane in &store.topic().lanes {
+        let head = locked_head(&mut transaction, *lane).await?;
+        head.check_hold()?;
+        let until = *until.get_or_insert((head.clock + lease).trunc_subsecs(6));
+        set(&mut transaction, *lane, until, reason).await?;
+    }
+    transaction.commit().await?;
+    until.ok_or(Error::Closed)
+}
+
+/// Ends a lease, and no other. Where that fails, the topic takes events once the lease's time is over.
+pub(crate) async fn end_lease(store: &Store, until: DateTime<Utc>) {
+    if let Err(error) =
+        store.under_locks(|dialect, lane| vec![holds::end_lease(dialect, lane, holds::MOVE, until)]).await
+    {
+        tracing::warn!(error = error.report(), "the topic takes events again once the lease ends");
+    }
+}
+
+/// Has a topic that was moved to a place take no events ever again, if it has taken none beyond some positions, and is held until
+/// a time still; returns whether that is so.
+pub(super) async fn close(store: &Store, until: DateTime<Utc>, ends: &[Position], place: &str) -> Result<bool> {
+    let mut transaction = store.begin().await?;
+    for (lane, last) in store.topic().lanes.iter().zip(ends) {
+        let head = locked_head(&mut transaction, *lane).await?;
+        let is_ours = matches!(head.check_hold(), Err(Error::Held { until: end }) if end == until);
+        if head.head > *last || !is_ours {
+            return Ok(false);
+        }
+        set(&mut transaction, *lane, holds::FOR_EVER, place).await?;
+    }
+    match transaction.commit().await {
+        // It may be carried out all the same.
+        Err(error) => match moved_to(store).await {
+            Ok(Some(_)) => Ok(true),
+            _ => Err(error),
+        },
+        Ok(()) => Ok(true),
+    }
+}
+
+/// Lets a topic take events again that was moved to a place; returns whether it was.
+///
+/// # Errors
+/// [`Error::Moved`] where it was moved to another place.
+pub(crate) async fn reopen(store: &Store, place: &str) -> Result<bool> {
+    let mut transaction = store.begin().await?;
+    let (dialect, mut was_moved) = (transaction.dialect(), false);
+    for lane in &store.topic().lanes {
+        match locked_head(&mut transaction, *lane).await?.check_hold() {
+            Err(Error::Moved { to }) if is_same_place(&to, place) => was_moved = true,
+            Err(error @ Error::Moved { .. }) => return Err(error),
+            _ => continue,
+        }
+        transaction.write(holds::end(dialect, *lane, holds::MOVE)).await?;
+    }
+    transaction.commit().await?;
+    Ok(was_moved)
+}
+
+/// Returns where a topic was moved to, if it was.
+pub(crate) async fn moved_to(store: &Store) -> Result<Option<String>> {
+    match store.ends().await?.iter().try_for_each(HeadRow::check_hold) {
+        Err(Error::Moved { to }) => Ok(Some(to)),
+        _ => Ok(None),
+    }
+}
+
+/// Takes a lane's lock, and returns what it protects.
+pub(crate) async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<HeadRow> {
+    let dialect = transaction.dialect();
+    transaction.write(holds::lock(dialect, lane)).await?;
+    let head: Vec<HeadRow> = transaction.fetch(statements::head_and_clock(dialect, lane)).await?;
+    head.into_iter().next().ok_or(Error::LogDiverged { lane: lane.get(), position: Position::ZERO })
+}
+
+async fn set(transaction: &mut Transaction, lane: LaneId, until: DateTime<Utc>, reason: &str) -> Result<()> {
+    let dialect = transaction.dialect();
+    transaction.write(holds::end(dialect, lane, holds::MOVE)).await?;
+    transaction.write(holds::begin(dialect, lane, holds::MOVE, until, reason)).await?;
+    Ok(())
+}
