@@ -199,7 +199,7 @@ async fn copy_topic(
         let pause = cutover.map(|cutover| cutover.pause.as_secs_f64());
         context.output().json(&json!({
             "topic": name, "events": events, "rows": rows, "seconds": seconds, "pause_seconds": pause,
-            "already": cutover.is_some_and(|cutover| cutover.already),
+            "already": cutover.is_some_and(|cutover| cutover.already()),
         }))?;
     } else {
         let (events, rows) = (counted(copied.events, "event"), counted(copied.rows, "other row"));
@@ -219,12 +219,13 @@ async fn copy_topic(
         "the copy is topic {name:?} already: --reopen lets the original take events again, and what was written to the copy \
          stays there"
     );
-    if args.cutover { reported.map_err(|failure| failure.then(&moved)) } else { reported }
+    let is_new = cutover.is_some_and(|cutover| !cutover.already());
+    if is_new { reported.map_err(|failure| failure.then(&moved)) } else { reported }
 }
 
 /// Says how a cutover went.
 pub(super) fn switched(cutover: &Cutover) -> String {
-    if cutover.already {
+    if cutover.already() {
         return "the copy is the topic already".to_owned();
     }
     let events = counted(cutover.last_events, "event");

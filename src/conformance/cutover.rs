@@ -22,6 +22,7 @@ use crate::copy::{Copied, TopicCopy, mark};
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::Version;
+use crate::read::Query;
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
 
@@ -35,6 +36,10 @@ pub(super) const CASES: &[Case] = cases![
     a_lease_that_ended_closes_nothing: "22.6" if Url, Sql;
     a_lease_is_ended_by_its_owner: "22.6" if Url, Sql;
     a_copy_that_is_the_topic_is_left_alone: "22.6" if Url, Sql;
+    an_earlier_copy_is_refused_once_a_later_one_has_begun: "22.6" if Url, Sql;
+    a_copy_that_was_lost_is_made_anew: "22.2" if Url, Sql;
+    a_cutover_that_somebody_relies_on_is_not_undone: "21.11", "22.6" if Url, Sql;
+    whoever_follows_is_told_that_the_original_was_moved: "22.5" if Url, Sql;
     what_was_moved_away_takes_nothing_until_it_is_the_topic_again: "22.6" if Url, Sql;
     a_projection_goes_on_after_its_topic_comes_back: "17.1", "22.1" if Url, Sql;
     commands_of_a_clock_that_went_back_go_along: "22.6" if Url, Sql;
@@ -164,7 +169,7 @@ async fn a_topic_is_moved_to_one_place_only(f: &Fixture) -> Verdict {
     ensure_err!(second.cutover(|_| {}).await, Error::Moved { .. });
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
     // To its own place it can be completed again.
-    ensure!(copy.cutover(|_| {}).await?.already, "the copy is said not to have been the topic");
+    ensure!(copy.cutover(|_| {}).await?.already(), "the copy is said not to have been the topic");
     second.to().close().await;
     copy.to().close().await;
     Ok(())
@@ -178,7 +183,7 @@ async fn a_lease_that_ended_closes_nothing(f: &Fixture) -> Verdict {
     tokio::time::sleep(Duration::from_millis(20)).await;
     // It moves no head, and the copy lacks it.
     f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
-    ensure!(!copy.switch(until).await?, "the topic was closed, and the copy lacks a command");
+    ensure!(copy.switch(until).await?.is_none(), "the topic was closed, and the copy lacks a command");
     append(&f.store, "a").await?;
     copy.to().close().await;
     Ok(())
@@ -199,7 +204,7 @@ async fn what_was_moved_away_takes_nothing_until_it_is_the_topic_again(f: &Fixtu
     let until = back.hold(Duration::from_millis(1)).await?;
     tokio::time::sleep(Duration::from_millis(20)).await;
     copy.to().record_command(Command::new(Uuid::from_u128(1))).await?;
-    ensure!(!back.switch(until).await?, "the topic was closed, and the copy lacks a command");
+    ensure!(back.switch(until).await?.is_none(), "the topic was closed, and the copy lacks a command");
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
     append(copy.to(), "a").await?;
     back.cutover(|_| {}).await?;
@@ -234,9 +239,86 @@ async fn a_copy_that_is_the_topic_is_left_alone(f: &Fixture) -> Verdict {
         Copied::default(),
         "what was copied onto a topic that has gone on"
     );
-    ensure!(copy.cutover(|_| {}).await?.already, "the copy is said not to have been the topic");
+    ensure!(copy.cutover(|_| {}).await?.already(), "the copy is said not to have been the topic");
     let verified = copy.verify(|_| {}).await?;
     ensure_eq!((verified.events, verified.missing, verified.difference), (2, 0, None), "what was compared");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn an_earlier_copy_is_refused_once_a_later_one_has_begun(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let earlier = copy(f).await?;
+    earlier.run(|_| {}).await?;
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    f.store.set_metadata("a", None, Json::parse(r#"{"is":"old"}"#)?).await?;
+    let later = TopicCopy::of(f.store.clone(), earlier.to().clone());
+    later.run(|_| {}).await?;
+    later.to().set_metadata("a", None, Json::parse(r#"{"is":"new"}"#)?).await?;
+    let (mut copied, mut progress) = (Copied::default(), |_| {});
+    let refused = earlier.more(None, &mut copied, &mut progress).await;
+    ensure_err!(refused, Error::Invalid { what: "target", .. });
+    let metadata = later.to().stream("a").await?.and_then(|stream| stream.metadata);
+    ensure_eq!(metadata.as_ref().map(Json::as_str), Some(r#"{"is":"new"}"#), "metadata of the copy");
+    later.cutover(|_| {}).await?;
+    ensure_err!(earlier.more(None, &mut copied, &mut progress).await, Error::Invalid { what: "target", .. });
+    earlier.to().close().await;
+    Ok(())
+}
+
+async fn a_copy_that_was_lost_is_made_anew(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    let lost = copy(f).await?;
+    lost.cutover(|_| {}).await?;
+    lost.to().close().await;
+    let copy = copy(f).await?;
+    // Cut off behind the events.
+    for (from, to) in f.store.topic().lanes.iter().zip(copy.to().topic().lanes.clone()) {
+        let events = f.store.page(*from, &Query::new(), 9).await?.events;
+        if !events.is_empty() {
+            copy.to().backend().restore(to, &events).await?;
+        }
+    }
+    ensure_eq!(copy.run(|_| {}).await?.rows, 1, "rows that were copied");
+    ensure!(copy.to().command(Uuid::from_u128(1)).await?.is_some(), "a command is unknown to the copy");
+    ensure!(copy.cutover(|_| {}).await?.already(), "the original is said to have been open");
+    append(copy.to(), "a").await?;
+    ensure_eq!(copy.run(|_| {}).await?, Copied::default(), "what was copied onto the topic");
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_cutover_that_somebody_relies_on_is_not_undone(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    let done = copy.cutover(|_| {}).await?;
+    copy.undo(&done).await?;
+    append(&f.store, "a").await?;
+    let done = copy.cutover(|_| {}).await?;
+    ensure!(copy.cutover(|_| {}).await?.already(), "the copy is said not to have been the topic");
+    copy.undo(&done).await?;
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn whoever_follows_is_told_that_the_original_was_moved(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    let file = File::new();
+    let other = TopicCopy::begin(f.store.clone(), file.url().parse()?).await?;
+    let moving = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        other.cutover(|_| {}).await
+    };
+    let following = tokio::time::timeout(Duration::from_secs(30), copy.follow(std::future::pending(), |_| {}));
+    let (followed, moved) = tokio::join!(following, moving);
+    moved?;
+    let followed = followed.map_err(|_| Failure("it follows a topic for ever that was moved".to_owned()))?;
+    ensure_err!(followed, Error::Moved { .. });
+    ensure_eq!(copy.to().version("a").await?.get(), 1, "the version in the copy");
+    other.to().close().await;
     copy.to().close().await;
     Ok(())
 }
@@ -249,10 +331,10 @@ async fn a_lease_is_ended_by_its_owner(f: &Fixture) -> Verdict {
     tokio::time::sleep(Duration::from_millis(20)).await;
     let second = copy.hold(Duration::from_secs(20)).await?;
     ensure_err!(copy.hold(Duration::from_secs(20)).await, Error::Held { until } if until == second);
-    ensure!(!copy.switch(first).await?, "the topic was closed under a lease of somebody else");
+    ensure!(copy.switch(first).await?.is_none(), "the topic was closed under a lease of somebody else");
     mark::end_lease(&f.store, first).await;
     ensure_err!(copy.hold(Duration::from_secs(20)).await, Error::Held { .. });
-    ensure!(copy.switch(second).await?, "the topic was not closed under its lease");
+    ensure!(copy.switch(second).await?.is_some(), "the topic was not closed under its lease");
     mark::end_lease(&f.store, second).await;
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
     copy.to().close().await;
@@ -279,6 +361,7 @@ async fn commands_of_a_clock_that_went_back_go_along(f: &Fixture) -> Verdict {
     let copy = copy(f).await?;
     let since = Some(Utc::now() + TimeDelta::days(9));
     let (mut copied, mut progress) = (Copied::default(), |_| {});
+    copy.claim().await?;
     copy.more(since, &mut copied, &mut progress).await?;
     ensure_eq!(copied.rows, 0, "rows copied that were written since a later time");
     copy.rest(since, &mut copied, &mut progress).await?;

@@ -413,6 +413,10 @@ macro_rules! conformance_suite {
                 a_lease_that_ended_closes_nothing
                 a_lease_is_ended_by_its_owner
                 a_copy_that_is_the_topic_is_left_alone
+                an_earlier_copy_is_refused_once_a_later_one_has_begun
+                a_copy_that_was_lost_is_made_anew
+                a_cutover_that_somebody_relies_on_is_not_undone
+                whoever_follows_is_told_that_the_original_was_moved
                 what_was_moved_away_takes_nothing_until_it_is_the_topic_again
                 a_projection_goes_on_after_its_topic_comes_back
                 commands_of_a_clock_that_went_back_go_along
@@ -420,6 +424,7 @@ macro_rules! conformance_suite {
             }
             moving {
                 a_topic_with_its_log_is_moved_there_and_back
+                a_topic_goes_on_to_a_third_place_and_back_to_the_first
                 eight_writers_go_along_and_lose_nothing
                 all_instances_go_along
                 who_holds_the_old_store_is_told

@@ -24,6 +24,7 @@ use crate::topics::{ConfiguredTopic, TopicConfig, Topics};
 
 pub(super) const CASES: &[Case] = cases![
     a_topic_with_its_log_is_moved_there_and_back: "21.14", "22.6" if Url, Sql;
+    a_topic_goes_on_to_a_third_place_and_back_to_the_first: "21.14", "22.6" if Url, Sql;
     eight_writers_go_along_and_lose_nothing: "21.16", "22.6" if Url, Sql;
     all_instances_go_along: "21.16" if Url, Sql;
     who_holds_the_old_store_is_told: "21.16" if Url, Sql;
@@ -77,6 +78,23 @@ async fn a_topic_with_its_log_is_moved_there_and_back(f: &Fixture) -> Verdict {
     put(&topics, "t", "a").await?;
     ensure_eq!(topics.version("t", "a").await?.get(), 4, "the stream's version");
     ensure_eq!(sound_log(&stored(f, "t").await?).await?.len(), 6, "events where the topic was at first");
+    topics.close().await;
+    Ok(())
+}
+
+async fn a_topic_goes_on_to_a_third_place_and_back_to_the_first(f: &Fixture) -> Verdict {
+    let (topics, made) = created(f).await?;
+    let (there, _) = moved(&topics, &made).await?;
+    put(&topics, "t", "a").await?;
+    let file = File::new();
+    let (third, _) = topics.relocate(file.topic("t").partitions(2).build()?, there.version, |_| {}).await?;
+    put(&topics, "t", "a").await?;
+    let back = third.config.change().adapter(made.config.adapter()).connection(url(f)).build()?;
+    let (back, _) = topics.relocate(back, third.version, |_| {}).await?;
+    put(&topics, "t", "a").await?;
+    ensure_eq!(topics.version("t", "a").await?.get(), 5, "the stream's version");
+    let (again, done) = topics.relocate(back.config.clone(), back.version, |_| {}).await?;
+    ensure!(done.already() && again == back, "a topic was moved to where it is: {again:?}");
     topics.close().await;
     Ok(())
 }
@@ -211,7 +229,7 @@ async fn a_legal_hold_that_is_set_meanwhile_is_where_the_topic_is(f: &Fixture) -
     let setting = topics.hold("t", "case-17", "the lawyers of ACME");
     let moving = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        ensure!(copy.switch(until).await?, "the copy lacks something");
+        ensure!(copy.switch(until).await?.is_some(), "the copy lacks something");
         Ok::<_, Failure>(topics.update(config, made.version).await?)
     };
     let (set, moved) = tokio::join!(setting, moving);

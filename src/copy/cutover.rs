@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::rows::Lane;
-use super::{Copied, TopicCopy, mark};
+use super::{Copied, TopicCopy, claim, mark};
 use crate::error::{Error, Result};
 use crate::schema::model;
 use crate::topics::adapter::is_same_place;
@@ -27,7 +27,7 @@ const BRIEF: Duration = Duration::from_millis(200);
 const SLACK: TimeDelta = TimeDelta::seconds(60);
 
 /// What a cutover has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Cutover {
     /// All that was copied, before and meanwhile.
@@ -36,8 +36,16 @@ pub struct Cutover {
     pub last_events: u64,
     /// How long writers waited, at a stretch: where they are faster than the copy, they wait several times.
     pub pause: Duration,
-    /// Whether the copy was the topic before: the original was closed for it already, and nobody waited.
-    pub already: bool,
+    /// Since when the original is closed, by its clock.
+    pub(crate) closed_at: Option<DateTime<Utc>>,
+}
+
+impl Cutover {
+    /// Returns whether the copy was the topic before: the original was closed for it already, and nobody waited.
+    #[must_use]
+    pub const fn already(&self) -> bool {
+        self.closed_at.is_none()
+    }
 }
 
 impl TopicCopy {
@@ -63,9 +71,14 @@ impl TopicCopy {
                 let last = self.run(|events| progress(before + events)).await?;
                 return Ok(Copied { events: before + last.events, rows: copied.rows + last.rows });
             }
-            // Somebody else may have made the copy the topic, which is written to then.
-            if self.is_topic().await? {
-                return Ok(copied);
+            // Somebody else may have made the copy the topic, which is written to then, or another copy.
+            match mark::moved_to(&self.from).await? {
+                Some(_) if self.is_topic().await? => return Ok(copied),
+                Some(to) if !is_same_place(&to, self.to.place()) => {
+                    self.run(|events| progress(copied.events + events)).await?;
+                    return Err(Error::Moved { to });
+                }
+                _ => {}
             }
             for (from, to) in self.lanes() {
                 self.events(from, to, &mut copied.events, &mut progress).await?;
@@ -89,25 +102,28 @@ impl TopicCopy {
     /// Whoever configures where the topic is has to be told; [`Topics::relocate`](crate::Topics::relocate) does both.
     ///
     /// # Errors
-    /// [`Error::Moved`] where the original, or the copy, was moved to another place before, [`Error::Held`] where what is left
+    /// [`Error::Moved`] where the original was moved to another place before, [`Error::Held`] where what is left
     /// to be copied does not become less, or somebody else moves the topic, as [`TopicCopy::run`], and what the backends answer.
     pub async fn cutover(&self, mut progress: impl FnMut(u64) + Send) -> Result<Cutover> {
-        if let Some(to) = mark::moved_to(&self.to).await?
-            && !is_same_place(&to, self.from.place())
-        {
-            return Err(Error::Moved { to });
+        // Whoever has closed the original may still take that back, unless he is told that it is wanted.
+        if self.is_topic().await? && mark::take_over(&self.from, self.to.place()).await? {
+            return Ok(Cutover::default());
         }
+        self.claim().await?;
         let (mut copied, begin) = (Copied::default(), self.to.event_count().await?);
         let since = self.rounds(&mut copied, &mut progress).await?;
         let before = copied.events;
         let (mut longest, mut tries, mut least, mut asked) = (Duration::ZERO, 0, u64::MAX, Instant::now());
-        let is_already = loop {
+        let closed_at = loop {
             let limit = (PAUSE * 2_u32.pow(tries)).min(self.from.timeout() / 2);
             let until = match self.hold(limit * 2).await {
                 Ok(until) => until,
                 Err(Error::Moved { to }) if is_same_place(&to, self.to.place()) => {
-                    mark::reopen(&self.to, self.from.place()).await?;
-                    break true;
+                    if mark::take_over(&self.from, self.to.place()).await? {
+                        mark::open(&self.to).await?;
+                        break None;
+                    }
+                    continue;
                 }
                 // Whoever moves it, or died at it, has some seconds left.
                 Err(Error::Held { .. }) if asked.elapsed() < self.from.timeout() => {
@@ -121,11 +137,11 @@ impl TopicCopy {
             let switched = match rest {
                 Ok(Ok(())) => self.switch(until).await,
                 Ok(Err(error)) => Err(error),
-                Err(_) => Ok(false),
+                Err(_) => Ok(None),
             };
             longest = longest.max(start.elapsed());
-            if matches!(switched, Ok(true)) {
-                break false;
+            if let Ok(Some(closed_at)) = switched {
+                break Some(closed_at);
             }
             mark::end_lease(&self.from, until).await;
             switched?;
@@ -140,7 +156,7 @@ impl TopicCopy {
             tokio::time::sleep(TURN).await;
             asked = Instant::now();
         };
-        Ok(Cutover { copied, last_events: copied.events - before, pause: longest, already: is_already })
+        Ok(Cutover { copied, last_events: copied.events - before, pause: longest, closed_at })
     }
 
     /// Copies what is there until a round takes no time to speak of, or the next one is no shorter: where writers are faster than
@@ -162,11 +178,15 @@ impl TopicCopy {
         }
     }
 
-    /// Returns whether the copy is the topic already: the original was closed for it, and it has everything.
-    pub(super) async fn is_topic(&self) -> Result<bool> {
-        for (end, (_, to)) in self.from.ends().await?.iter().zip(self.lanes()) {
+    /// Returns whether the copy is the topic already: the original was closed for it, and it is a copy no more.
+    pub(crate) async fn is_topic(&self) -> Result<bool> {
+        let ends = self.from.ends().await?;
+        if ends.len() < self.lanes().count() {
+            return Ok(false);
+        }
+        for (end, (_, to)) in ends.iter().zip(self.lanes()) {
             let is_closed = matches!(end.check_hold(), Err(Error::Moved { to }) if is_same_place(&to, self.to.place()));
-            if !is_closed || self.to.head(to).await? < end.head {
+            if !is_closed || claim::owner(&self.to, to).await?.is_some() || self.to.head(to).await? < end.head {
                 return Ok(false);
             }
         }
@@ -187,6 +207,14 @@ impl TopicCopy {
             }
         }
         Ok(true)
+    }
+
+    /// Lets the original take events again, after a cutover that could not be recorded, unless somebody relies on it by now.
+    pub(crate) async fn undo(&self, cutover: &Cutover) -> Result<()> {
+        match cutover.closed_at {
+            Some(since) => mark::undo(&self.from, since).await,
+            None => Ok(()),
+        }
     }
 
     /// Lets the original take events again, after a cutover that is not wanted any more. What was written to the copy meanwhile
@@ -236,8 +264,7 @@ impl TopicCopy {
     /// Returns whether the copy has at least as many commands as the original.
     async fn has_all_commands(&self) -> Result<bool> {
         for (from, to) in self.lanes() {
-            let original = Lane { store: &self.from, id: from };
-            let copy = Lane { store: &self.to, id: to };
+            let (original, copy) = (Lane::new(&self.from, from), Lane::new(&self.to, to));
             if original.count(&model::COMMANDS).await? > copy.count(&model::COMMANDS).await? {
                 return Ok(false);
             }
@@ -262,17 +289,17 @@ impl TopicCopy {
     }
 
     /// Has the original take no events ever again, and the copy take them, if the original has taken none since it is held until
-    /// some time, and the copy has all of them; returns whether that is so.
-    pub(crate) async fn switch(&self, until: DateTime<Utc>) -> Result<bool> {
+    /// some time, and the copy has all of them; returns since when, where that is so.
+    pub(crate) async fn switch(&self, until: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         let mut ends = Vec::new();
         for (_, to) in self.lanes() {
             ends.push(self.to.head(to).await?);
         }
-        let is_closed = mark::close(&self.from, until, &ends, self.to.place()).await?;
-        if is_closed {
+        let closed_at = mark::close(&self.from, until, &ends, self.to.place()).await?;
+        if closed_at.is_some() {
             // It may have been the original of an earlier move. Of the two, at most one takes events at any moment.
-            mark::reopen(&self.to, self.from.place()).await?;
+            mark::open(&self.to).await?;
         }
-        Ok(is_closed)
+        Ok(closed_at)
     }
 }

@@ -6,8 +6,9 @@ use chrono::{DateTime, SubsecRound, Utc};
 
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
+use crate::sql::holds::{self, HoldRow};
 use crate::sql::rows::HeadRow;
-use crate::sql::{holds, statements};
+use crate::sql::statements;
 use crate::store::Store;
 use crate::topics::adapter::is_same_place;
 use crate::transaction::Transaction;
@@ -39,25 +40,70 @@ pub(crate) async fn end_lease(store: &Store, until: DateTime<Utc>) {
 }
 
 /// Has a topic that was moved to a place take no events ever again, if it has taken none beyond some positions, and is held until
-/// a time still; returns whether that is so.
-pub(super) async fn close(store: &Store, until: DateTime<Utc>, ends: &[Position], place: &str) -> Result<bool> {
+/// a time still. Returns since when, by which [`undo`] knows the mark, or `None` where that is not so.
+pub(super) async fn close(
+    store: &Store,
+    until: DateTime<Utc>,
+    ends: &[Position],
+    place: &str,
+) -> Result<Option<DateTime<Utc>>> {
     let mut transaction = store.begin().await?;
     for (lane, last) in store.topic().lanes.iter().zip(ends) {
         let head = locked_head(&mut transaction, *lane).await?;
         let is_ours = matches!(head.check_hold(), Err(Error::Held { until: end }) if end == until);
         if head.head > *last || !is_ours {
-            return Ok(false);
+            return Ok(None);
         }
         set(&mut transaction, *lane, holds::FOR_EVER, place).await?;
     }
+    let first = store.topic().lanes[0];
+    let marks: Vec<HoldRow> = transaction.fetch(holds::of(transaction.dialect(), first, holds::MOVE.kind)).await?;
+    let since = marks.first().map(|mark| mark.created_at);
     match transaction.commit().await {
         // It may be carried out all the same.
         Err(error) => match moved_to(store).await {
-            Ok(Some(_)) => Ok(true),
+            Ok(Some(to)) if is_same_place(&to, place) => Ok(since),
             _ => Err(error),
         },
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(since),
     }
+}
+
+/// Makes the mark of a topic that was moved to a place one's own: whoever set it can't [`undo`] it any more. Returns whether the
+/// topic was moved there.
+pub(super) async fn take_over(store: &Store, place: &str) -> Result<bool> {
+    let mut transaction = store.begin().await?;
+    for lane in &store.topic().lanes {
+        match locked_head(&mut transaction, *lane).await?.check_hold() {
+            Err(Error::Moved { to }) if is_same_place(&to, place) => {
+                set(&mut transaction, *lane, holds::FOR_EVER, &to).await?;
+            }
+            _ => return Ok(false),
+        }
+    }
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Lets a topic take events again that [`close`] has closed, unless somebody has taken that over.
+pub(super) async fn undo(store: &Store, since: DateTime<Utc>) -> Result<()> {
+    let mut transaction = store.begin().await?;
+    let dialect = transaction.dialect();
+    for lane in &store.topic().lanes {
+        lock(&mut transaction, *lane).await?;
+        let marks: Vec<HoldRow> = transaction.fetch(holds::of(dialect, *lane, holds::MOVE.kind)).await?;
+        if *lane == store.topic().lanes[0] && marks.first().is_none_or(|mark| mark.created_at != since) {
+            return Ok(());
+        }
+        transaction.write(holds::end(dialect, *lane, holds::MOVE)).await?;
+    }
+    transaction.commit().await
+}
+
+/// Lets a topic take events, which is a copy no more, and whatever an earlier move of it said.
+pub(super) async fn open(store: &Store) -> Result<()> {
+    let end = |dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), holds::end(dialect, lane, holds::COPY)];
+    store.under_locks(end).await
 }
 
 /// Lets a topic take events again that was moved to a place; returns whether it was.
@@ -87,11 +133,15 @@ pub(crate) async fn moved_to(store: &Store) -> Result<Option<String>> {
     }
 }
 
+/// Takes a lane's lock.
+pub(super) async fn lock(transaction: &mut Transaction, lane: LaneId) -> Result<()> {
+    transaction.write(holds::lock(transaction.dialect(), lane)).await.map(drop)
+}
+
 /// Takes a lane's lock, and returns what it protects.
 pub(crate) async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> Result<HeadRow> {
-    let dialect = transaction.dialect();
-    transaction.write(holds::lock(dialect, lane)).await?;
-    let head: Vec<HeadRow> = transaction.fetch(statements::head_and_clock(dialect, lane)).await?;
+    lock(transaction, lane).await?;
+    let head: Vec<HeadRow> = transaction.fetch(statements::head_and_clock(transaction.dialect(), lane)).await?;
     head.into_iter().next().ok_or(Error::LogDiverged { lane: lane.get(), position: Position::ZERO })
 }
 

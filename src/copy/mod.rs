@@ -1,5 +1,6 @@
 //! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
 
+mod claim;
 mod cutover;
 pub(crate) mod mark;
 pub(crate) mod rows;
@@ -72,6 +73,8 @@ const AHEAD: usize = 2;
 pub struct TopicCopy {
     from: Store,
     to: Store,
+    /// Tells this copying from others onto the same topic.
+    owner: String,
 }
 
 /// What one run has copied.
@@ -98,21 +101,20 @@ impl TopicCopy {
         let begin = async {
             prepare(&from, &backend, &config).await?;
             let to = Store::with_backend(Arc::clone(&backend), &config).await?;
-            Ok(Self { from, to })
+            Ok(Self::of(from, to))
         };
         migrate::or_close(&backend, begin).await
     }
 
     /// As [`TopicCopy::between`], where the copy is there already, and is nothing done to.
-    pub(crate) const fn of(from: Store, to: Store) -> Self {
-        Self { from, to }
+    pub(crate) fn of(from: Store, to: Store) -> Self {
+        Self { from, to, owner: Uuid::now_v7().to_string() }
     }
 
     /// As [`TopicCopy::begin`], with a backend that others use, too.
     pub(crate) async fn between(from: Store, backend: Arc<dyn Backend>, config: &Config) -> Result<Self> {
         prepare(&from, &backend, config).await?;
-        let to = Store::shared(backend, config).await?;
-        Ok(Self { from, to })
+        Ok(Self::of(from, Store::shared(backend, config).await?))
     }
 
     /// Returns the original.
@@ -140,24 +142,51 @@ impl TopicCopy {
     ///
     /// It may be stopped or killed at any moment; the next run goes on behind the last page. What is written to the original
     /// meanwhile may be copied or not: stop its writers for a copy that is complete. Once the copy is the topic, after
-    /// [`TopicCopy::cutover`], nothing is copied onto it any more.
+    /// [`TopicCopy::cutover`], nothing is copied onto it any more. Of several runs onto one topic, the last that has begun goes on.
     ///
     /// # Errors
+    /// [`Error::Invalid`] where the copy is the original itself, by another URL, or somebody else has begun to copy onto it,
     /// [`Error::LogDiverged`] where the copy's last event is another one than the original's, and what the backends answer.
     pub async fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Copied> {
+        if self.is_topic().await? {
+            return Ok(Copied::default());
+        }
+        self.claim().await?;
         self.run_since(None, progress).await
+    }
+
+    /// Makes this the one who copies onto the topic, which is no other log.
+    pub(crate) async fn claim(&self) -> Result<()> {
+        for (from, to) in self.lanes() {
+            self.check_end(from, to, self.to.head(to).await?).await?;
+        }
+        if self.is_itself().await? {
+            return Err(Error::invalid("target", "it is the original itself, by another URL: name another database"));
+        }
+        Ok(())
+    }
+
+    /// Returns whether the copy is the original itself, by another URL; where it is not, this is the one who copies onto it.
+    pub(crate) async fn is_itself(&self) -> Result<bool> {
+        claim::take(&self.to, &self.owner).await?;
+        let found = claim::owner(&self.from, self.from.topic().lanes[0]).await?;
+        let is_itself = found.is_some_and(|owner| owner == self.owner);
+        if is_itself {
+            claim::drop(&self.to).await?;
+        }
+        Ok(is_itself)
+    }
+
+    fn copied_lane(&self, id: LaneId) -> Lane<'_> {
+        Lane { store: &self.to, id, owner: Some(&self.owner) }
     }
 
     /// As [`TopicCopy::run`], without the commands, snapshots and streams' metadata that were last written before a time.
     async fn run_since(&self, since: Option<DateTime<Utc>>, mut progress: impl FnMut(u64) + Send) -> Result<Copied> {
         let mut copied = Copied::default();
-        if self.is_topic().await? {
-            return Ok(copied);
-        }
         let lanes: Vec<_> = self.lanes().collect();
         for (from, to) in lanes {
-            let original = Lane { store: &self.from, id: from };
-            let copy = Lane { store: &self.to, id: to };
+            let (original, copy) = (Lane::new(&self.from, from), self.copied_lane(to));
             // Where readers stand now, the events will reach to.
             let moving = original.moving().await?;
             let end = self.events(from, to, &mut copied.events, &mut progress).await?;
@@ -184,7 +213,7 @@ impl TopicCopy {
         if of(&holds) == of(&known) {
             return Ok(());
         }
-        let mut transaction = self.to.begin().await?;
+        let mut transaction = self.copied_lane(to).begin().await?;
         let dialect = transaction.dialect();
         for HoldRow { name, .. } in &known {
             transaction.write(holds::end(dialect, to, Hold { kind: holds::PURGE, name })).await?;
@@ -295,7 +324,7 @@ fn next_page(events: &[RecordedEvent], rows: usize) -> usize {
     fitting.clamp(1, PAGE).min(rows * GROWTH)
 }
 
-/// Gives a topic that is empty the identity of the log that it is to hold.
+/// Gives a topic that is empty the identity of the log that it is to hold. It is a copy from then on, until it is the topic.
 ///
 /// # Errors
 /// [`Error::Invalid`] where the topic holds another log.
@@ -311,6 +340,7 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
         );
         return Err(Error::invalid("target", reason));
     }
+    claim::take(topic, "nobody yet").await?;
     let mut transaction = topic.begin().await?;
     transaction.write(statements::reincarnate(topic.dialect()?, &there.name, incarnation)).await?;
     transaction.commit().await

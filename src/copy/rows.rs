@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::claim;
 use crate::error::Result;
 use crate::position::{LaneId, Position};
 use crate::projection::Marker;
@@ -10,6 +11,7 @@ use crate::schema::shape::{Column, Table};
 use crate::sql::copy::Part;
 use crate::sql::{Value, copy};
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 /// A row: a cell for each column of its table.
 pub(crate) type Cells = Vec<Value>;
@@ -43,9 +45,25 @@ pub(crate) fn lasting() -> impl Iterator<Item = &'static Table> {
 pub(crate) struct Lane<'a> {
     pub store: &'a Store,
     pub id: LaneId,
+    /// Who copies onto it, where somebody else may do so, too.
+    pub owner: Option<&'a str>,
 }
 
 impl<'a> Lane<'a> {
+    /// Makes a lane that nobody else writes to in this way.
+    pub(crate) const fn new(store: &'a Store, id: LaneId) -> Self {
+        Self { store, id, owner: None }
+    }
+
+    /// Begins a transaction that writes to the lane.
+    pub(super) async fn begin(self) -> Result<Transaction> {
+        let mut transaction = self.store.begin().await?;
+        if let Some(owner) = self.owner {
+            claim::check(&mut transaction, self.id, owner).await?;
+        }
+        Ok(transaction)
+    }
+
     /// Returns the rows of a table, but for those of events beyond a position.
     pub(crate) const fn rows(self, table: &'static Table, until: Position) -> Pages<'a> {
         Pages { store: self.store, table, part: Part { lane: self.id, until, since: None }, after: None }
@@ -80,7 +98,7 @@ impl<'a> Lane<'a> {
     pub(crate) async fn add(self, table: &'static Table, rows: Vec<Cells>) -> Result<u64> {
         let dialect = self.store.dialect()?;
         if copy::describes_streams(table) {
-            let mut transaction = self.store.begin().await?;
+            let mut transaction = self.begin().await?;
             for row in &rows {
                 transaction.write(copy::describe_stream(dialect, self.id, row)).await?;
             }
@@ -94,7 +112,7 @@ impl<'a> Lane<'a> {
             return Ok(0);
         }
         let keys: Vec<_> = missing.iter().map(|row| key(table, row)).collect();
-        let mut transaction = self.store.begin().await?;
+        let mut transaction = self.begin().await?;
         transaction.write(copy::delete(dialect, table, self.id, &keys)).await?;
         transaction.write(copy::insert(dialect, table, self.id, &missing)).await?;
         transaction.commit().await?;
@@ -112,7 +130,7 @@ impl<'a> Lane<'a> {
             return Ok(0);
         }
         let dialect = self.store.dialect()?;
-        let mut transaction = self.store.begin().await?;
+        let mut transaction = self.begin().await?;
         for known in known.chunks(copy::rows_at_once(table)) {
             let keys: Vec<_> = known.iter().map(|row| key(table, row)).collect();
             transaction.write(copy::delete(dialect, table, self.id, &keys)).await?;

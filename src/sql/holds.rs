@@ -17,6 +17,9 @@ pub(crate) struct Hold<'a> {
 /// Appends, while a topic is moved and ever after.
 pub(crate) const MOVE: Hold<'static> = Hold { kind: "append", name: "move" };
 
+/// What says that a topic is a copy, and who copies it; it is over from the beginning.
+pub(crate) const COPY: Hold<'static> = Hold { kind: "append", name: "copy" };
+
 /// The kind of holds that forbid purging.
 pub(crate) const PURGE: &str = "purge";
 
@@ -25,6 +28,9 @@ pub(crate) const FOR_EVER: DateTime<Utc> = match DateTime::from_timestamp_micros
     Some(time) => time,
     None => panic!("the year 9999 is a time"),
 };
+
+/// When a hold ended that was never in force.
+pub(crate) const LONG_AGO: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
 /// Takes the lane's lock, in an open transaction, by a change that changes nothing.
 pub(crate) fn lock(dialect: Dialect, lane: LaneId) -> Statement {
@@ -56,6 +62,24 @@ pub(crate) fn end_lease(dialect: Dialect, lane: LaneId, hold: Hold<'_>, until: D
     let mut sql = Sql::new(dialect, "hold a lane");
     let key: [Value; 4] = [lane.get().into(), hold.kind.into(), hold.name.into(), Value::Time(Some(until))];
     sql.add("DELETE FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ? AND until = ?", key);
+    sql.done()
+}
+
+/// What a hold says.
+#[derive(Debug)]
+pub(crate) struct Reason(pub String);
+
+impl FromRow for Reason {
+    fn from_row(row: &impl RowRead) -> Result<Self> {
+        required(row.text(0)?).map(Self)
+    }
+}
+
+/// What a hold says, in force or not.
+pub(crate) fn reason(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
+    let mut sql = Sql::new(dialect, "look for a hold");
+    let key = [lane.get().into(), hold.kind.into(), hold.name.into()];
+    sql.add("SELECT reason FROM {s}holds WHERE lane_id = ? AND kind = ? AND name = ?", key);
     sql.done()
 }
 

@@ -152,6 +152,9 @@ pub(crate) fn of_connection(connection: &str) -> Result<&str> {
 /// Returns a connection that means the same wherever a program runs on this machine.
 pub(super) fn settled(adapter: &str, connection: &str) -> Result<String> {
     let (scheme, path) = match (adapter, connection.strip_prefix("sqlite:")) {
+        (FILE, _) if connection.split_once(':').is_some_and(|(scheme, _)| registry::is_known(scheme)) => {
+            return Err(Error::invalid("connection", "it is a URL, and the adapter \"file\" takes a path"));
+        }
         (FILE, _) => ("", connection),
         ("sqlite", Some(path)) => ("sqlite:", path.strip_prefix("//").unwrap_or(path)),
         _ => return Ok(connection.to_owned()),

@@ -75,7 +75,11 @@ impl Topics {
         let has_sql = from.capabilities().sql.is_some() && backend.capabilities().sql.is_some();
         #[cfg(feature = "_sql")]
         if has_sql && events == 0 {
-            copy::prepare(&from, &backend, &url).await?;
+            let reason = "another log has the topic's name there: delete the topic, and create it with this connection";
+            copy::prepare(&from, &backend, &url).await.map_err(|error| match error {
+                Error::Invalid { what: "target", .. } => Error::invalid("connection", reason),
+                error => error,
+            })?;
         }
         let to = match Store::shared(backend, &url).await {
             Err(Error::UnknownTopic { .. }) => return Err(left_behind()),
@@ -88,6 +92,9 @@ impl Topics {
             #[cfg(feature = "_sql")]
             if has_sql {
                 let copy = TopicCopy::of(from, to.clone());
+                if !copy.is_topic().await? && copy.is_itself().await? {
+                    return self.change(ready, &name, Command::Update(config, expected)).await;
+                }
                 if !copy.has_all_events().await? {
                     return Err(left_behind());
                 }

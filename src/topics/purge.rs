@@ -13,7 +13,7 @@ use crate::hash::hex;
 use crate::name;
 use crate::position::{LaneId, Version};
 use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow, PURGE};
-use crate::sql::{Dialect, Statement, purge, statements};
+use crate::sql::{Dialect, Statement, purge};
 use crate::store::Store;
 
 /// For how long a topic that is being purged takes no events.
@@ -79,7 +79,7 @@ impl Topics {
             if ready.read().entry(name).is_ok() {
                 return Err(kept("it was created again meanwhile, and everything is there still".to_owned()));
             }
-            remove(&store, name, events).await?;
+            remove(&store, name, events, until).await?;
             Ok(Purged { events, hash })
         };
         let purged = purged.await;
@@ -206,17 +206,19 @@ async fn check_kept(store: &Store, topic: &str, days: u32) -> Result<()> {
 }
 
 /// Removes everything, unless a hold or an event came meanwhile.
-async fn remove(store: &Store, topic: &str, events: u64) -> Result<()> {
+async fn remove(store: &Store, topic: &str, events: u64, until: DateTime<Utc>) -> Result<()> {
     let mut transaction = store.begin().await?;
     let dialect = transaction.dialect();
-    let mut found = 0;
+    let (mut found, mut is_held) = (0, true);
     for lane in &store.topic().lanes {
-        transaction.write(holds::lock(dialect, *lane)).await?;
-        let head: Vec<i64> = transaction.fetch(statements::head(dialect, *lane)).await?;
-        found += head.iter().map(|head| head.unsigned_abs()).sum::<u64>();
+        let head = mark::locked_head(&mut transaction, *lane).await?;
+        // Where the lease is over, what is no event may have come, too.
+        is_held &= head.held_for(PURGING) == Some(until);
+        found += head.head.get().unsigned_abs();
     }
-    if found != events {
-        let reason = "an event came while it was purged, and everything is there still: export it again".to_owned();
+    if found != events || !is_held {
+        let reason = "it may have been written to while it was purged, and everything is there still: export it again"
+            .to_owned();
         return Err(Error::Kept { topic: topic.to_owned(), reason });
     }
     for lane in &store.topic().lanes {

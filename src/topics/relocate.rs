@@ -17,7 +17,7 @@ impl Topics {
     /// recorded; those who append through [`Topics`] then go on at the new place, and none of them fails. Those who hold a
     /// [`Store`](crate::Store) are told [`Error::Moved`]. The log stays at the old place, too, and takes no events any more.
     ///
-    /// Where it fails or is killed, nothing has changed but that there is a part of a copy, and calling it again goes on. In the
+    /// A topic that is there already is only updated. Where it fails or is killed, nothing has changed but that there is a part of a copy, and calling it again goes on. In the
     /// moment between the end of the old place and the record of the new one, writers wait until it is called again.
     ///
     /// # Errors
@@ -31,8 +31,8 @@ impl Topics {
         let ready = self.inner.ready()?;
         let (current, place) = self.checked_change(&ready, &config, expected).await?;
         if place.home == adapter::place(&current.config)?.home {
-            let reason = "it is where the topic is already: name another database";
-            return Err(Error::invalid("connection", reason));
+            let made = if config == current.config { current } else { self.update(config, expected).await? };
+            return Ok((made, Cutover::default()));
         }
         let (name, from) = (config.name.clone(), self.store(&config.name).await?);
         let url = place.config.clone().with_topic(&name)?;
@@ -49,8 +49,8 @@ impl Topics {
         moved
     }
 
-    /// Records that a topic is where its copy has become the topic. Where somebody else has changed it meanwhile, and not to be
-    /// there, the original is the topic again, unless it was closed before.
+    /// Records that a topic is where its copy has become the topic. Where somebody else has changed it meanwhile, and it is to be
+    /// where it was, the original is the topic again, unless it was closed before.
     pub(super) async fn record(
         &self,
         ready: &Ready,
@@ -59,12 +59,11 @@ impl Topics {
         config: TopicConfig,
         expected: Version,
     ) -> Result<()> {
-        let (name, home) = (config.name.clone(), adapter::place(&config)?.home);
+        let (name, home) = (config.name.clone(), adapter::place(&ready.read().config(&config.name)?)?.home);
         let recorded = self.change(ready, &name, Command::Update(config, expected)).await;
         if let Err(Error::Conflict { .. } | Error::TopicDeleted { .. }) = recorded
-            && !cutover.already
-            && adapter::place(&ready.read().config(&name)?)?.home != home
-            && let Err(error) = copy.reopen().await
+            && adapter::place(&ready.read().config(&name)?)?.home == home
+            && let Err(error) = copy.undo(cutover).await
         {
             self.inner.log(tracing::Level::ERROR, &format!("topic {name:?} takes no events: {}", error.report()));
         }

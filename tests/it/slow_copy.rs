@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::copy::stream;
 use crate::decorator::{Decorated, Decorator};
 
-/// Takes half a millisecond for each event that was stored elsewhere.
+/// Takes two milliseconds for each event that was stored elsewhere.
 #[derive(Debug)]
 struct Slow(Arc<dyn Backend>);
 
@@ -22,7 +22,7 @@ impl Decorator for Slow {
     }
 
     fn slowness(&self) -> Duration {
-        Duration::from_micros(500)
+        Duration::from_millis(2)
     }
 
     async fn commit(&self, lane: LaneId, batch: &[Arc<Request>]) -> Result<Vec<Result<Appended>>> {
@@ -39,7 +39,7 @@ async fn slow(_: Config) -> Result<Arc<dyn Backend>> {
 const ORIGINAL: &str = "sqlite::memory:?migrate=auto&statement_timeout=8s";
 
 /// Events that a writer appends at once.
-const AT_ONCE: u64 = 3;
+const AT_ONCE: u64 = 20;
 
 fn event() -> NewEvent {
     NewEvent::json("Happened", &1).unwrap()
@@ -57,7 +57,7 @@ async fn write(store: Store, number: usize) -> (u64, u32) {
             Err(Error::Moved { .. }) => return (acknowledged, waits),
             Err(error) => panic!("{error}"),
         }
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -65,9 +65,9 @@ async fn write(store: Store, number: usize) -> (u64, u32) {
 async fn writers_that_are_faster_than_the_copy_wait_several_times_and_lose_nothing() {
     register_adapter("slow", slow).unwrap();
     let store = Store::connect(ORIGINAL).await.unwrap();
-    let before = 5_000;
-    for _ in 0..5 {
-        store.append(&stream("s"), Expected::Any, (0..1_000).map(|_| event())).await.unwrap();
+    let before = 1_500;
+    for _ in 0..3 {
+        store.append(&stream("s"), Expected::Any, (0..500).map(|_| event())).await.unwrap();
     }
     let copy = TopicCopy::begin(store.clone(), "slow:there".parse().unwrap()).await.unwrap();
     let writers: JoinSet<(u64, u32)> = (0..4).map(|number| write(store.clone(), number)).collect();

@@ -142,3 +142,30 @@ async fn a_change_that_is_refused_opens_no_place_that_was_closed_before() {
     assert!(matches!(late, Err(Error::Moved { .. })), "{late:?}");
     pair.end().await;
 }
+
+async fn alias(config: Config) -> annals::Result<Arc<dyn Backend>> {
+    Ok(Arc::clone(Store::connect(&format!("sqlite:{}", config.target())).await?.backend()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_is_not_moved_onto_itself() {
+    register_adapter("alias", alias).unwrap();
+    let pair = Pair::start().await;
+    let config = TopicConfig::builder("t").adapter("file").connection(pair.file("t.db")).build().unwrap();
+    let made = pair.one.create(config).await.unwrap();
+    pair.one.append("t", &stream(), Expected::Any, [event()]).await.unwrap();
+    let place = format!("alias:{}", pair.file("t.db"));
+    let itself = made.config.change().adapter("alias").connection(&place).build().unwrap();
+    let moved = pair.one.relocate(itself.clone(), made.version, |_| {}).await;
+    assert!(matches!(moved, Err(Error::Invalid { what: "target", .. })), "{moved:?}");
+    pair.one.append("t", &stream(), Expected::Any, [event()]).await.unwrap();
+    // It may be reached in another way from now on.
+    pair.one.update(itself, made.version).await.unwrap();
+    pair.one.append("t", &stream(), Expected::Any, [event()]).await.unwrap();
+    assert_eq!(pair.one.version("t", "s").await.unwrap(), Version::new(3));
+    let store = Store::connect(&format!("sqlite:{}?topic=t", pair.file("t.db"))).await.unwrap();
+    let copy = TopicCopy::begin(store, place.parse().unwrap()).await.unwrap();
+    assert!(matches!(copy.run(|_| {}).await, Err(Error::Invalid { what: "target", .. })));
+    copy.to().append(&stream(), Expected::Any, [event()]).await.unwrap();
+    pair.end().await;
+}

@@ -79,6 +79,7 @@ fn writing() -> Vec<Statement> {
     all.extend(insert::lanes(1, "topic", 3, Uuid::new_v4()));
     all.extend([holds::lock(MSSQL, LANE), holds::end(MSSQL, LANE, holds::MOVE)]);
     all.push(holds::begin(MSSQL, LANE, holds::MOVE, holds::FOR_EVER, "postgres://db/app"));
+    all.push(holds::reason(MSSQL, LANE, holds::COPY));
     all.push(holds::end_lease(MSSQL, LANE, holds::MOVE, holds::FOR_EVER));
     all.push(append::writing(LANE, &all.clone(), "COMMIT TRANSACTION WITH (DELAYED_DURABILITY = ON)"));
     all

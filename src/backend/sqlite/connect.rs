@@ -2,10 +2,10 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard, Semaphore};
 
 use super::brief::{self, Pace, WalCheckpoint};
@@ -121,6 +121,20 @@ fn open_writer(options: &Options) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Switches a file's journal, and returns the mode that it has then. SQLite does not wait by itself where somebody else switches it
+/// at the same time.
+fn switch_to_wal(connection: &Connection, busy: Duration) -> rusqlite::Result<String> {
+    let start = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && start.elapsed() < busy => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            mode => return mode,
+        }
+    }
+}
+
 /// Opens a connection and sets what it needs; reads back what a promise hangs on.
 fn open(options: &Options) -> Result<Connection> {
     let failed = |error| classify("connect", error);
@@ -137,7 +151,7 @@ fn open(options: &Options) -> Result<Connection> {
     connection.set_prepared_statement_cache_capacity(PREPARED);
     let read_only = options.flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY);
     if options.path.is_some() && !read_only {
-        let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(failed)?;
+        let mode = switch_to_wal(&connection, options.busy).map_err(failed)?;
         if mode != "wal" {
             let reason = format!("the journal is {mode}, not wal: the file system can't hold a shared memory file");
             return Err(Error::backend("sqlite", "connect", ErrorClass::Fatal, reason));

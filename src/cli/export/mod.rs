@@ -103,7 +103,7 @@ async fn write(
     let bar = progress::events(Some(store.event_count().await?).filter(|_| is_whole));
     let mut export = Export { store, out, tally: Tally::new(topic.lanes.len(), &first), rows: 0, format, bar };
     for (partition, id) in topic.lanes.into_iter().enumerate() {
-        let lane = Lane { store, id };
+        let lane = Lane::new(store, id);
         // Where readers stand now, the events will reach to.
         let moving = if is_whole && store.capabilities().sql.is_some() { Some(lane.moving().await?) } else { None };
         let elsewhere = query.stream.as_ref().is_some_and(|range| store.lane(&range.aggregate_id) != id);

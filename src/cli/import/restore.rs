@@ -117,7 +117,7 @@ impl<'a> Restore<'a> {
         for lane in &self.store.topic().lanes {
             self.check_end(*lane, self.read(*lane))?;
             for table in rows::tables(&rows::MOVING).filter(|table| !self.replaced.contains(&(*lane, table.name))) {
-                rows::Lane { store: self.store, id: *lane }.replace(table, Vec::new()).await?;
+                rows::Lane::new(self.store, *lane).replace(table, Vec::new()).await?;
             }
         }
         Ok(())
@@ -168,7 +168,7 @@ impl<'a> Restore<'a> {
         let Some(Row { table, partition, .. }) = rows.first() else { return Ok(()) };
         let (table, id) = (*table, self.store.topic().lanes[*partition]);
         self.check_end(id, self.read(id)).map_err(|failure| (None, failure))?;
-        let lane = rows::Lane { store: self.store, id };
+        let lane = rows::Lane::new(self.store, id);
         let cells = rows.into_iter().map(|row| row.cells).collect();
         let replaces = rows::MOVING.contains(&table.name) && self.replaced.insert((id, table.name));
         let stored =

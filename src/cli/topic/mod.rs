@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde_json::json;
 
+use super::context::check_file;
 use super::{Context, Failure, events, output::counted, parse};
 #[cfg(feature = "_sql")]
 use super::{copy::switched, progress};
@@ -191,6 +192,9 @@ impl Options {
                 Some(adapter) => adapter,
                 None => adapter::of_connection(&connection)?.to_owned(),
             };
+            if adapter == "sqlite" {
+                check_file(&connection.parse()?)?;
+            }
             builder = builder.adapter(adapter).connection(connection);
         }
         if let Some(durability) = durability {

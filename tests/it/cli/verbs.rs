@@ -374,6 +374,9 @@ fn what_is_not_there_shows_in_the_exit_code() {
     std::fs::create_dir(annals.path("gone")).unwrap();
     annals.ok(["topic", "create", "lost", "--connection", "sqlite:gone/far.db?migrate=auto"]);
     annals.run(["topic", "release", "lost", "case-17"]).fails(4, "no hold");
+    annals.run(["topic", "create", "misspelt", "--connection", "sqlite:nofile.db"]).fails(4, "there is no database");
+    assert!(!annals.path("nofile.db").exists());
+    annals.run(["topic", "create", "x", "--adapter", "file", "--connection", "sqlite:x.db"]).fails(2, "it is a URL");
     annals.ok(["topic", "health"]);
     std::fs::remove_dir_all(annals.path("gone")).unwrap();
     let down = annals.run(["topic", "health"]);

@@ -1,0 +1,39 @@
+//! Who copies onto a topic: whoever has begun last. What he finds is his; what an earlier one sends still is refused.
+//!
+//! A row in the holds of each lane says so, which is over from the beginning and thus keeps nobody from anything. Making the copy
+//! the topic removes it: while it is there, the copy is none yet, or not all of it.
+
+use super::mark::lock;
+use crate::error::{Error, Result};
+use crate::position::LaneId;
+use crate::sql::holds::{self, COPY, Reason};
+use crate::store::Store;
+use crate::transaction::Transaction;
+
+/// Makes somebody the one who copies onto a topic.
+pub(super) async fn take(copy: &Store, owner: &str) -> Result<()> {
+    let begin = |dialect, lane| holds::begin(dialect, lane, COPY, holds::LONG_AGO, owner);
+    copy.under_locks(|dialect, lane| vec![holds::end(dialect, lane, COPY), begin(dialect, lane)]).await
+}
+
+/// Ends what [`take`] began.
+pub(super) async fn drop(copy: &Store) -> Result<()> {
+    copy.under_locks(|dialect, lane| vec![holds::end(dialect, lane, COPY)]).await
+}
+
+/// Returns who copies onto a lane.
+pub(super) async fn owner(store: &Store, lane: LaneId) -> Result<Option<String>> {
+    let owners: Vec<Reason> = store.fetch(holds::reason(store.dialect()?, lane, COPY)).await?;
+    Ok(owners.into_iter().next().map(|Reason(owner)| owner))
+}
+
+/// Checks, and sees to it until a transaction ends, that somebody is the one who copies onto a lane.
+pub(super) async fn check(transaction: &mut Transaction, lane: LaneId, owner: &str) -> Result<()> {
+    lock(transaction, lane).await?;
+    let owners: Vec<Reason> = transaction.fetch(holds::reason(transaction.dialect(), lane, COPY)).await?;
+    if owners.first().is_some_and(|Reason(found)| found == owner) {
+        return Ok(());
+    }
+    let reason = "somebody else copies the topic there, or has made the copy the topic: look before you go on";
+    Err(Error::invalid("target", reason))
+}
