@@ -233,6 +233,7 @@ async fn a_copy_that_is_the_topic_is_left_alone(f: &Fixture) -> Verdict {
     ensure_eq!(read_one(copy.to()).await?, 2, "the event that is read after the move");
     ensure_eq!(copy.run(|_| {}).await?, Copied::default(), "what was copied onto the topic");
     append(copy.to(), "a").await?;
+    append(copy.to(), "new").await?;
     ensure_eq!(read_one(copy.to()).await?, 3, "the event that is read after a copy onto the topic");
     ensure_eq!(
         copy.follow(ready(()), |_| {}).await?,
@@ -241,7 +242,7 @@ async fn a_copy_that_is_the_topic_is_left_alone(f: &Fixture) -> Verdict {
     );
     ensure!(copy.cutover(|_| {}).await?.already(), "the copy is said not to have been the topic");
     let verified = copy.verify(|_| {}).await?;
-    ensure_eq!((verified.events, verified.missing, verified.difference), (2, 0, None), "what was compared");
+    ensure!(verified.is_same() && verified.events == 2, "what was moved is said to differ: {verified:?}");
     copy.to().close().await;
     Ok(())
 }
