@@ -4,7 +4,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -30,6 +30,7 @@ pub(super) const CASES: &[Case] = cases![
     a_copy_follows_what_is_written: "22.5" if Url, Sql;
     what_the_original_has_since_is_counted_and_is_no_difference: "22.4" if Url, Sql;
     writers_wait_while_a_topic_is_moved: "22.6" if Url, Sql;
+    a_writer_whose_own_deadline_is_shorter_is_told_of_the_move: "22.6" if Url, Sql;
     a_topic_that_was_moved_takes_nothing_at_its_old_place: "22.6" if Url, Sql;
     a_move_that_was_given_up_lets_writers_go_on: "22.6" if Url, Sql;
     a_topic_is_moved_to_one_place_only: "22.6" if Url, Sql;
@@ -123,6 +124,21 @@ async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+async fn a_writer_whose_own_deadline_is_shorter_is_told_of_the_move(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let config = "sqlite::memory:?statement_timeout=2s".parse::<Config>()?.with_topic(&f.store.topic().name)?;
+    let hurried = Store::shared(Arc::clone(f.store.backend()), &config).await?;
+    let copy = copy(f).await?;
+    let until = copy.hold(Duration::from_mins(1)).await?;
+    ensure_err!(append(&hurried, "a").await, Error::Held { until: end } if end == until);
+    mark::end_lease(&f.store, until).await;
+    append(&hurried, "a").await?;
+    ensure_eq!(f.store.version("a").await?.get(), 2, "the version after a request that was refused");
+    hurried.close().await;
+    copy.to().close().await;
+    Ok(())
+}
+
 async fn a_topic_that_was_moved_takes_nothing_at_its_old_place(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     let copy = copy(f).await?;
@@ -175,12 +191,18 @@ async fn a_topic_is_moved_to_one_place_only(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+/// Has the original take no events for a time that is over, and returns until when.
+async fn lapsed(copy: &TopicCopy) -> Result<DateTime<Utc>> {
+    let until = copy.hold(Duration::from_millis(1)).await?;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    Ok(until)
+}
+
 async fn a_lease_that_ended_closes_nothing(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     let copy = copy(f).await?;
     copy.run(|_| {}).await?;
-    let until = copy.hold(Duration::from_millis(1)).await?;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let until = lapsed(&copy).await?;
     // It moves no head, and the copy lacks it.
     f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
     ensure!(copy.switch(until).await?.is_none(), "the topic was closed, and the copy lacks a command");
@@ -201,8 +223,7 @@ async fn what_was_moved_away_takes_nothing_until_it_is_the_topic_again(f: &Fixtu
     copy.cutover(|_| {}).await?;
     let back = back(f, &copy).await?;
     back.run(|_| {}).await?;
-    let until = back.hold(Duration::from_millis(1)).await?;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let until = lapsed(&back).await?;
     copy.to().record_command(Command::new(Uuid::from_u128(1))).await?;
     ensure!(back.switch(until).await?.is_none(), "the topic was closed, and the copy lacks a command");
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
@@ -328,8 +349,7 @@ async fn a_lease_is_ended_by_its_owner(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     let copy = copy(f).await?;
     copy.run(|_| {}).await?;
-    let first = copy.hold(Duration::from_millis(1)).await?;
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let first = lapsed(&copy).await?;
     let second = copy.hold(Duration::from_secs(20)).await?;
     ensure_err!(copy.hold(Duration::from_secs(20)).await, Error::Held { until } if until == second);
     ensure!(copy.switch(first).await?.is_none(), "the topic was closed under a lease of somebody else");

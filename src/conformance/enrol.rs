@@ -407,6 +407,7 @@ macro_rules! conformance_suite {
                 a_copy_follows_what_is_written
                 what_the_original_has_since_is_counted_and_is_no_difference
                 writers_wait_while_a_topic_is_moved
+                a_writer_whose_own_deadline_is_shorter_is_told_of_the_move
                 a_topic_that_was_moved_takes_nothing_at_its_old_place
                 a_move_that_was_given_up_lets_writers_go_on
                 a_topic_is_moved_to_one_place_only
@@ -443,6 +444,7 @@ macro_rules! conformance_suite {
                 what_was_not_exported_is_not_purged
                 a_purge_names_the_version_that_it_has_seen
                 a_purge_leaves_other_topics_as_they_were
+                a_topic_that_is_moved_is_not_purged
                 a_purge_that_was_cut_off_can_be_completed
                 a_purged_topic_can_be_created_anew
             }

@@ -1,5 +1,7 @@
 //! Contract section 8: removing a topic's log for good.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
@@ -8,7 +10,7 @@ use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
 use super::many::{configuration, here, initialized, put, stored};
 use super::together::sound_log;
-use crate::copy;
+use crate::copy::{self, mark};
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::json::Json;
@@ -26,6 +28,7 @@ pub(super) const CASES: &[Case] = cases![
     what_was_not_exported_is_not_purged: "8.6" if Url, Sql;
     a_purge_names_the_version_that_it_has_seen: "8.6" if Url, Sql;
     a_purge_leaves_other_topics_as_they_were: "8.5", "8.6" if Url, Sql;
+    a_topic_that_is_moved_is_not_purged: "8.6", "22.6" if Url, Sql;
     a_purge_that_was_cut_off_can_be_completed: "8.6" if Url, Sql;
     a_purged_topic_can_be_created_anew: "8.6", "21.9" if Url, Sql;
 ];
@@ -200,6 +203,19 @@ async fn a_purge_leaves_other_topics_as_they_were(f: &Fixture) -> Verdict {
         let deleted = f.store.backend().session().await?.execute(&format!("DELETE FROM {events}")).await;
         ensure!(deleted.is_err(), "events can be deleted after a purge");
     }
+    topics.close().await;
+    Ok(())
+}
+
+async fn a_topic_that_is_moved_is_not_purged(f: &Fixture) -> Verdict {
+    let Old { topics, version, hash } = old(f, Some(1)).await?;
+    let store = stored(f, "t").await?;
+    let until = mark::hold(&store, Duration::from_mins(1), "elsewhere").await?;
+    ensure_err!(topics.purge("t", version, &hash).await, Error::Held { until: end } if end == until);
+    ensure_err!(mark::hold(&store, Duration::from_mins(1), "elsewhere").await, Error::Held { .. });
+    ensure_eq!(sound_log(&store).await?.len(), 6, "events after a purge that was refused");
+    mark::end_lease(&store, until).await;
+    topics.purge("t", version, &hash).await?;
     topics.close().await;
     Ok(())
 }

@@ -34,6 +34,7 @@ pub(super) async fn check(transaction: &mut Transaction, lane: LaneId, owner: &s
     if owners.first().is_some_and(|Reason(found)| found == owner) {
         return Ok(());
     }
-    let reason = "somebody else copies the topic there, or has made the copy the topic: look before you go on";
+    let reason =
+        "another run has begun to copy onto it since, or has made it the topic: let that end, and run this again";
     Err(Error::invalid("target", reason))
 }

@@ -56,9 +56,7 @@ pub(super) async fn close(
         }
         set(&mut transaction, *lane, holds::FOR_EVER, place).await?;
     }
-    let first = store.topic().lanes[0];
-    let marks: Vec<HoldRow> = transaction.fetch(holds::of(transaction.dialect(), first, holds::MOVE.kind)).await?;
-    let since = marks.first().map(|mark| mark.created_at);
+    let since = marked_at(&mut transaction, store).await?;
     match transaction.commit().await {
         // It may be carried out all the same.
         Err(error) => match moved_to(store).await {
@@ -88,16 +86,23 @@ pub(super) async fn take_over(store: &Store, place: &str) -> Result<bool> {
 /// Lets a topic take events again that [`close`] has closed, unless somebody has taken that over.
 pub(super) async fn undo(store: &Store, since: DateTime<Utc>) -> Result<()> {
     let mut transaction = store.begin().await?;
-    let dialect = transaction.dialect();
     for lane in &store.topic().lanes {
         lock(&mut transaction, *lane).await?;
-        let marks: Vec<HoldRow> = transaction.fetch(holds::of(dialect, *lane, holds::MOVE.kind)).await?;
-        if *lane == store.topic().lanes[0] && marks.first().is_none_or(|mark| mark.created_at != since) {
-            return Ok(());
-        }
-        transaction.write(holds::end(dialect, *lane, holds::MOVE)).await?;
+    }
+    if marked_at(&mut transaction, store).await? != Some(since) {
+        return Ok(());
+    }
+    for lane in &store.topic().lanes {
+        transaction.write(holds::end(transaction.dialect(), *lane, holds::MOVE)).await?;
     }
     transaction.commit().await
+}
+
+/// Returns when a topic's mark was set, by its first lane.
+async fn marked_at(transaction: &mut Transaction, store: &Store) -> Result<Option<DateTime<Utc>>> {
+    let marks = holds::of(transaction.dialect(), store.topic().lanes[0], holds::MOVE.kind);
+    let marks: Vec<HoldRow> = transaction.fetch(marks).await?;
+    Ok(marks.first().map(|mark| mark.created_at))
 }
 
 /// Lets a topic take events, which is a copy no more, and whatever an earlier move of it said.

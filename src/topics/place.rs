@@ -92,11 +92,11 @@ impl Topics {
             #[cfg(feature = "_sql")]
             if has_sql {
                 let copy = TopicCopy::of(from, to.clone());
-                if !copy.is_topic().await? && copy.is_itself().await? {
-                    return self.change(ready, &name, Command::Update(config, expected)).await;
-                }
                 if !copy.has_all_events().await? {
                     return Err(left_behind());
+                }
+                if !copy.is_topic().await? && copy.is_itself().await? {
+                    return self.change(ready, &name, Command::Update(config, expected)).await;
                 }
                 // What is beside the events goes along, and what comes meanwhile.
                 let cutover = copy.cutover(|_| {}).await?;

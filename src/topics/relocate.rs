@@ -17,8 +17,9 @@ impl Topics {
     /// recorded; those who append through [`Topics`] then go on at the new place, and none of them fails. Those who hold a
     /// [`Store`](crate::Store) are told [`Error::Moved`]. The log stays at the old place, too, and takes no events any more.
     ///
-    /// A topic that is there already is only updated. Where it fails or is killed, nothing has changed but that there is a part of a copy, and calling it again goes on. In the
-    /// moment between the end of the old place and the record of the new one, writers wait until it is called again.
+    /// Where it fails or is killed, nothing has changed but that there is a part of a copy, and calling it again goes on. In the
+    /// moment between the end of the old place and the record of the new one, writers wait until it is called again. A topic that
+    /// is there already is only updated.
     ///
     /// # Errors
     /// As [`Topics::update`], and as [`TopicCopy::run`].
