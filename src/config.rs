@@ -203,6 +203,13 @@ impl Config {
         self
     }
 
+    /// Sets how long a call may take.
+    #[cfg(feature = "_sql")]
+    pub(crate) const fn with_statement_timeout(mut self, limit: Duration) -> Self {
+        self.statement_timeout = limit;
+        self
+    }
+
     /// Checks that the URL has no option beyond the common ones and `accepted`.
     ///
     /// # Errors

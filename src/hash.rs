@@ -207,8 +207,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// How serde writes and reads a hash: as hexadecimal digits.
+pub(crate) mod hexadecimal {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::hex(hash))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        super::from_hex(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// Reads a hash of 64 hexadecimal digits.
-#[cfg(feature = "cli")]
 pub(crate) fn from_hex(text: &str) -> crate::Result<[u8; 32]> {
     let mut hash = [0; 32];
     let digits = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());

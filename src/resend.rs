@@ -24,8 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause before something is written again to a lane that takes no events for a moment.
-pub(crate) const HELD_PAUSE: Duration = Duration::from_millis(10);
-
+const HELD_PAUSE: Duration = Duration::from_millis(10);
 /// The longest such pause: each try takes a connection.
 const LONGEST_HELD_PAUSE: Duration = Duration::from_millis(100);
 
@@ -55,7 +54,7 @@ pub(crate) async fn commit(work: &LaneWork, batch: &[Arc<Request>]) -> Vec<Resul
                 let (front, back) = requests.split_at(requests.len() / 2);
                 parts.extend([back, front].map(|requests| Part { requests, in_doubt }));
             }
-            Err(error) if in_doubt && !is_the_data(&error) => answers.extend(requests.iter().map(|_| Err(AMBIGUOUS))),
+            Err(error) if in_doubt && !is_an_answer(&error) => answers.extend(requests.iter().map(|_| Err(AMBIGUOUS))),
             // This answer is beyond doubt, but it may be about what an earlier attempt has stored.
             outcome if in_doubt => {
                 for (request, answer) in requests.iter().zip(each(outcome, requests.len())) {
@@ -80,7 +79,7 @@ async fn send(work: &LaneWork, part: &mut Part<'_>, begin: Instant) -> Result<Ve
     while let Err(error) = &outcome {
         if matches!(error, Error::Held { .. }) && begin.elapsed() < *patience {
             // It takes as long as the last events take to their new place.
-            tokio::time::sleep(HELD_PAUSE.max(begin.elapsed() / 8).min(LONGEST_HELD_PAUSE)).await;
+            tokio::time::sleep(held_pause(begin.elapsed())).await;
             outcome = backend.commit(*lane, &sent).await;
             continue;
         }
@@ -111,6 +110,11 @@ async fn send(work: &LaneWork, part: &mut Part<'_>, begin: Instant) -> Result<Ve
         outcome = backend.commit(*lane, &sent).await;
     }
     outcome
+}
+
+/// Whether the database says that a batch was not carried out just now: it is to be looked for among what is stored.
+fn is_an_answer(error: &Error) -> bool {
+    is_the_data(error) || matches!(error, Error::Moved { .. })
 }
 
 /// Whether one request's data may be the reason why a batch failed.
@@ -148,6 +152,11 @@ fn copy(error: &Error) -> Error {
         Error::Moved { to } => Error::Moved { to: to.clone() },
         other => Error::backend("annals", "append", ErrorClass::Fatal, other.to_string()),
     }
+}
+
+/// Returns the pause before something is written again to a lane that takes no events, which was tried for some time.
+pub(crate) fn held_pause(tried: Duration) -> Duration {
+    HELD_PAUSE.max(tried / 8).min(LONGEST_HELD_PAUSE)
 }
 
 /// Returns the pause after another one.

@@ -25,6 +25,7 @@ use crate::metrics::WriterMetrics;
 use crate::migrate;
 use crate::name;
 use crate::position::LaneId;
+use crate::resend::held_pause;
 use crate::stream::{Expected, Stream};
 use crate::subscription::tail::Tail;
 use crate::topics::adapter;
@@ -98,7 +99,7 @@ impl Store {
         };
         let topic = topics.swap_remove(index);
         // A lost connection is made good, or the doubt about it told, before the callers' own deadline.
-        let patience = config.statement_timeout() * 3 / 4;
+        let patience = patience(config.statement_timeout());
         let tails: Vec<_> = topic.lanes.iter().map(|lane| Arc::new(Tail::new(*lane))).collect();
         let writers = Writer::start(&backend, &tails, patience)?;
         let inner = Inner {
@@ -252,8 +253,8 @@ impl Store {
     pub async fn set_metadata(&self, stream: impl AsRef<str>, expected: Option<i64>, metadata: Json) -> Result<i64> {
         let metadata = object("metadata", metadata)?;
         let id = stream.as_ref();
-        let write = self.inner.backend.set_metadata(self.lane(id), id, expected, &metadata);
-        self.deadline("set a stream's metadata", write).await
+        let write = || self.inner.backend.set_metadata(self.lane(id), id, expected, &metadata);
+        self.deadline("set a stream's metadata", self.unless_held(write)).await
     }
 
     /// Returns what the writer of each lane has done since the store was opened: the depth of its queue, the sizes of its
@@ -326,6 +327,22 @@ impl Store {
         let _ = self.inner.moved.set(to);
     }
 
+    /// Tries again what is answered [`Error::Held`], for as long as an append does.
+    pub(crate) async fn unless_held<T, F>(&self, work: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let start = Instant::now();
+        loop {
+            match work().await {
+                Err(Error::Held { .. }) if start.elapsed() < patience(self.inner.timeout) => {
+                    tokio::time::sleep(held_pause(start.elapsed())).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     pub(crate) async fn deadline<T>(
         &self,
         operation: &'static str,
@@ -340,4 +357,9 @@ impl Store {
             Err(Error::Deadline { operation, milliseconds })
         })
     }
+}
+
+/// Returns for how long something is tried again that a caller waits for until a deadline.
+fn patience(deadline: Duration) -> Duration {
+    deadline * 3 / 4
 }

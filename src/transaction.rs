@@ -154,7 +154,8 @@ impl Transaction {
     /// A request that is refused, as by [`Error::Conflict`], leaves the transaction as it was.
     ///
     /// # Errors
-    /// As [`Store::commit`].
+    /// [`Error::Held`] where the topic is being moved, at once, since the transaction's locks would be kept meanwhile: begin a new
+    /// one; and as [`Store::commit`].
     pub async fn append(&mut self, append: Append) -> Result<Appended> {
         let index = self.store.lane_of_append(&append)?;
         encode::check_limits(&append, self.store.max_event_bytes())?;

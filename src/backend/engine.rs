@@ -16,7 +16,6 @@ use crate::event::RecordedEvent;
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
-use crate::resend::HELD_PAUSE;
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 use crate::sql::rows::{HeadRow, MatchRow};
 use crate::sql::{Dialect, FromRow, Row, Statement, Value, statements};
@@ -251,10 +250,7 @@ impl<E: Engine> Backend for SqlBackend<E> {
                 return Ok(current + 1);
             }
             let head: Option<HeadRow> = self.fetch_one(statements::head_and_clock(E::DIALECT, lane)).await?;
-            match head.map_or(Ok(()), |head| head.check_hold()) {
-                Err(Error::Held { .. }) => tokio::time::sleep(HELD_PAUSE).await,
-                other => other?,
-            }
+            head.map_or(Ok(()), |head| head.check_hold())?;
         }
     }
 

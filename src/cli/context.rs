@@ -85,10 +85,9 @@ impl Context {
 
     /// Opens the store of the topic that is asked for: of `--topic`, which may be in another database, or of the URL.
     pub(crate) async fn store(&self) -> Result<Store, Failure> {
-        let base = self.base().await?;
         match &self.topic {
-            Some(topic) => self.store_of(base, topic, None).await,
-            None => Ok(base),
+            Some(topic) => self.store_of(self.any().await?, topic, None).await,
+            None => self.open(self.config()?).await,
         }
     }
 
@@ -98,8 +97,7 @@ impl Context {
         let config = self.config()?;
         let of_url = Some(config.topic()).filter(|topic| *topic != DEFAULT_TOPIC);
         let topic = self.topic.as_deref().or(of_url).unwrap_or(topic).to_owned();
-        let base = self.open(config.with_topic(DEFAULT_TOPIC)?).await?;
-        self.store_of(base, &topic, Some(lanes)).await
+        self.store_of(self.any().await?, &topic, Some(lanes)).await
     }
 
     async fn store_of(&self, base: Store, topic: &str, lanes: Option<u16>) -> Result<Store, Failure> {
@@ -142,12 +140,20 @@ impl Context {
         Ok(Error::UnknownTopic { topic: topic.to_owned(), known: names.join(", ") }.into())
     }
 
-    /// Opens the store of the URL. A SQLite file that does not exist is an error, not a new file, unless the URL says
-    /// `migrate=auto`. It is closed when the verb ends.
-    pub(crate) async fn base(&self) -> Result<Store, Failure> {
-        self.open(self.config()?).await
+    /// Opens a store through which the other topics of the database are reached: that of the topic that
+    /// every database begins with, unless it was purged.
+    pub(crate) async fn any(&self) -> Result<Store, Failure> {
+        let config = self.config()?.with_topic(DEFAULT_TOPIC)?;
+        match self.open(config.clone()).await {
+            Err(failure) if failure.exit == Exit::NotFound => {
+                self.open(config.with_topic(CONFIG_TOPIC)?).await.map_err(|_| failure)
+            }
+            opened => opened,
+        }
     }
 
+    /// Opens the store of a URL. A SQLite file that does not exist is an error, not a new file, unless the URL says
+    /// `migrate=auto`. It is closed when the verb ends.
     async fn open(&self, config: Config) -> Result<Store, Failure> {
         check_file(&config)?;
         let store = Store::connect_with(config.clone()).await.map_err(|error| advised(&config, error))?;

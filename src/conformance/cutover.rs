@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
 use super::ledger::{Ledger, prepare, versions};
-use super::many::{File, append, copy, event, url};
+use super::many::{File, append, copy, event, read_shared, url};
 use super::prompt::{Argument, call};
 use super::together::sound_log;
 use crate::append::Append;
@@ -22,12 +22,14 @@ use crate::copy::{Copied, TopicCopy, mark};
 use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::Version;
+use crate::projection::Projection;
 use crate::read::Query;
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
 
 pub(super) const CASES: &[Case] = cases![
     a_copy_follows_what_is_written: "22.5" if Url, Sql;
+    what_readers_share_is_copied: "22.1" if Url, Sql;
     what_the_original_has_since_is_counted_and_is_no_difference: "22.4" if Url, Sql;
     writers_wait_while_a_topic_is_moved: "22.6" if Url, Sql;
     a_writer_whose_own_deadline_is_shorter_is_told_of_the_move: "22.6" if Url, Sql;
@@ -38,12 +40,14 @@ pub(super) const CASES: &[Case] = cases![
     a_lease_is_ended_by_its_owner: "22.6" if Url, Sql;
     a_copy_that_is_the_topic_is_left_alone: "22.6" if Url, Sql;
     an_earlier_copy_is_refused_once_a_later_one_has_begun: "22.6" if Url, Sql;
+    what_became_the_topic_later_is_no_copy: "22.6" if Url, Sql;
+    a_cutover_whose_copy_another_one_has_taken_closes_nothing: "22.6" if Url, Sql;
     a_copy_that_was_lost_is_made_anew: "22.2" if Url, Sql;
     a_cutover_that_somebody_relies_on_is_not_undone: "21.11", "22.6" if Url, Sql;
     whoever_follows_is_told_that_the_original_was_moved: "22.5" if Url, Sql;
     what_was_moved_away_takes_nothing_until_it_is_the_topic_again: "22.6" if Url, Sql;
     a_projection_goes_on_after_its_topic_comes_back: "17.1", "22.1" if Url, Sql;
-    commands_of_a_clock_that_went_back_go_along: "22.6" if Url, Sql;
+    what_comes_under_a_clock_that_went_back_goes_along: "22.6" if Url, Sql;
     the_prompt_heeds_a_move: "22.6" if Routines, OneLane;
 ];
 
@@ -77,6 +81,22 @@ async fn a_copy_follows_what_is_written(f: &Fixture) -> Verdict {
     Ok(())
 }
 
+async fn what_readers_share_is_copied(f: &Fixture) -> Verdict {
+    for stream in ["a", "b", "a", "c"] {
+        append(&f.store, stream).await?;
+    }
+    read_shared(&f.store).await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    ensure_eq!(copy.verify(|_| {}).await?.rows, 0, "rows that differ");
+    for store in [&f.store, copy.to()] {
+        let letter = store.dead_letters("group", None, 1).await?.pop().and_then(|letter| letter.reason);
+        ensure_eq!(letter.as_deref(), Some("broken"), "why an event failed for good");
+    }
+    copy.to().close().await;
+    Ok(())
+}
+
 async fn what_the_original_has_since_is_counted_and_is_no_difference(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     let copy = copy(f).await?;
@@ -93,10 +113,20 @@ async fn what_the_original_has_since_is_counted_and_is_no_difference(f: &Fixture
 async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     append(&f.store, "b").await?;
+    prepare(f).await?;
+    let projecting = f.store.inline([Box::new(Ledger::new(f)) as Box<dyn Projection>]).await?;
     let copy = copy(f).await?;
     let until = copy.hold(Duration::from_secs(10)).await?;
+    let mut transaction = f.store.begin().await?;
+    let request = Append::new().to(Stream::new("thing", "a")?, Expected::Any, [event()?]);
+    ensure_err!(transaction.append(request).await, Error::Held { .. });
+    drop(transaction);
     let store = f.store.clone();
     let mut writers = JoinSet::new();
+    writers.spawn(async move {
+        let stream = Stream::new("thing", "c")?;
+        projecting.append(&stream, Expected::NoStream, [event()?]).await.map(drop)
+    });
     writers.spawn({
         let store = store.clone();
         async move { append(&store, "a").await }
@@ -118,6 +148,7 @@ async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
         outcome?;
     }
     ensure_eq!(f.store.version("a").await?.get(), 2, "the version after the move was given up");
+    ensure_eq!(f.store.version("c").await?.get(), 1, "the version of a stream whose writer has projections");
     ensure!(!f.store.exists("b").await?, "the deletion that waited is lost");
     ensure!(f.store.command(Uuid::from_u128(1)).await?.is_some(), "the command that waited is lost");
     copy.to().close().await;
@@ -126,11 +157,14 @@ async fn writers_wait_while_a_topic_is_moved(f: &Fixture) -> Verdict {
 
 async fn a_writer_whose_own_deadline_is_shorter_is_told_of_the_move(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
-    let config = "sqlite::memory:?statement_timeout=2s".parse::<Config>()?.with_topic(&f.store.topic().name)?;
+    let config = "sqlite::memory:?statement_timeout=6s".parse::<Config>()?.with_topic(&f.store.topic().name)?;
     let hurried = Store::shared(Arc::clone(f.store.backend()), &config).await?;
     let copy = copy(f).await?;
     let until = copy.hold(Duration::from_mins(1)).await?;
-    ensure_err!(append(&hurried, "a").await, Error::Held { until: end } if end == until);
+    let described = hurried.set_metadata("a", None, Json::parse("{}")?);
+    let (appended, described) = tokio::join!(append(&hurried, "a"), described);
+    ensure_err!(appended, Error::Held { until: end } if end == until);
+    ensure_err!(described, Error::Held { until: end } if end == until);
     mark::end_lease(&f.store, until).await;
     append(&hurried, "a").await?;
     ensure_eq!(f.store.version("a").await?.get(), 2, "the version after a request that was refused");
@@ -288,6 +322,46 @@ async fn an_earlier_copy_is_refused_once_a_later_one_has_begun(f: &Fixture) -> V
     Ok(())
 }
 
+async fn what_became_the_topic_later_is_no_copy(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let first = copy(f).await?;
+    first.cutover(|_| {}).await?;
+    let file = File::new();
+    let second = TopicCopy::begin(first.to().clone(), file.url().parse()?).await?;
+    second.cutover(|_| {}).await?;
+    second.to().record_command(Command::new(Uuid::from_u128(1))).await?;
+    second.to().set_metadata("a", None, Json::parse("{}")?).await?;
+    let again = TopicCopy::of(f.store.clone(), second.to().clone());
+    ensure_err!(again.run(|_| {}).await, Error::Moved { .. });
+    ensure_err!(again.cutover(|_| {}).await, Error::Moved { .. });
+    ensure!(second.is_topic().await?, "the topic is said to be a copy");
+    let there = second.to().stream("a").await?.is_some_and(|stream| stream.metadata_version == 1);
+    ensure!(there, "the metadata of the topic went back");
+    // Somebody begins to copy the topic to where it was, and the first move is run again.
+    TopicCopy::of(second.to().clone(), first.to().clone()).run(|_| {}).await?;
+    ensure_err!(first.cutover(|_| {}).await, Error::Moved { .. });
+    ensure_err!(append(first.to(), "a").await, Error::Moved { .. });
+    append(second.to(), "a").await?;
+    first.to().close().await;
+    second.to().close().await;
+    Ok(())
+}
+
+async fn a_cutover_whose_copy_another_one_has_taken_closes_nothing(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    let until = copy.hold(Duration::from_secs(20)).await?;
+    let other = TopicCopy::of(f.store.clone(), copy.to().clone());
+    other.claim().await?;
+    ensure_err!(copy.switch(until).await, Error::Invalid { what: "target", .. });
+    append(&f.store, "a").await?;
+    other.cutover(|_| {}).await?;
+    append(copy.to(), "a").await?;
+    copy.to().close().await;
+    Ok(())
+}
+
 async fn a_copy_that_was_lost_is_made_anew(f: &Fixture) -> Verdict {
     append(&f.store, "a").await?;
     f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
@@ -317,10 +391,19 @@ async fn a_cutover_that_somebody_relies_on_is_not_undone(f: &Fixture) -> Verdict
     let done = copy.cutover(|_| {}).await?;
     copy.undo(&done).await?;
     append(&f.store, "a").await?;
+    ensure_err!(append(copy.to(), "a").await, Error::Moved { .. });
     let done = copy.cutover(|_| {}).await?;
     ensure!(copy.cutover(|_| {}).await?.already(), "the copy is said not to have been the topic");
     copy.undo(&done).await?;
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    append(copy.to(), "a").await?;
+    back(f, &copy).await?.cutover(|_| {}).await?;
+    // What was written to the copy by then is not given up.
+    let done = copy.cutover(|_| {}).await?;
+    append(copy.to(), "a").await?;
+    ensure_err!(copy.undo(&done).await, Error::Moved { .. });
+    ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    append(copy.to(), "a").await?;
     copy.to().close().await;
     Ok(())
 }
@@ -377,7 +460,8 @@ async fn a_projection_goes_on_after_its_topic_comes_back(f: &Fixture) -> Verdict
     Ok(())
 }
 
-async fn commands_of_a_clock_that_went_back_go_along(f: &Fixture) -> Verdict {
+async fn what_comes_under_a_clock_that_went_back_goes_along(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
     f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
     let copy = copy(f).await?;
     let since = Some(Utc::now() + TimeDelta::days(9));
@@ -387,6 +471,9 @@ async fn commands_of_a_clock_that_went_back_go_along(f: &Fixture) -> Verdict {
     ensure_eq!(copied.rows, 0, "rows copied that were written since a later time");
     copy.rest(since, &mut copied, &mut progress).await?;
     ensure!(copy.to().command(Uuid::from_u128(1)).await?.is_some(), "the command is unknown to the copy");
+    f.store.set_metadata("a", None, Json::parse("{}")?).await?;
+    copy.rest(since, &mut copied, &mut progress).await?;
+    ensure!(copy.to().stream("a").await?.is_some_and(|a| a.metadata_version == 1), "the copy lacks metadata");
     copy.to().close().await;
     Ok(())
 }

@@ -405,6 +405,7 @@ macro_rules! conformance_suite {
             }
             cutover {
                 a_copy_follows_what_is_written
+                what_readers_share_is_copied
                 what_the_original_has_since_is_counted_and_is_no_difference
                 writers_wait_while_a_topic_is_moved
                 a_writer_whose_own_deadline_is_shorter_is_told_of_the_move
@@ -415,12 +416,14 @@ macro_rules! conformance_suite {
                 a_lease_is_ended_by_its_owner
                 a_copy_that_is_the_topic_is_left_alone
                 an_earlier_copy_is_refused_once_a_later_one_has_begun
+                what_became_the_topic_later_is_no_copy
+                a_cutover_whose_copy_another_one_has_taken_closes_nothing
                 a_copy_that_was_lost_is_made_anew
                 a_cutover_that_somebody_relies_on_is_not_undone
                 whoever_follows_is_told_that_the_original_was_moved
                 what_was_moved_away_takes_nothing_until_it_is_the_topic_again
                 a_projection_goes_on_after_its_topic_comes_back
-                commands_of_a_clock_that_went_back_go_along
+                what_comes_under_a_clock_that_went_back_goes_along
                 the_prompt_heeds_a_move
             }
             moving {

@@ -112,6 +112,14 @@ pub(super) async fn append(store: &Store, stream: &str) -> Result<()> {
     store.append(&Stream::new("thing", stream)?, Expected::Any, [event()?]).await.map(drop)
 }
 
+/// Has readers share a topic, of whose events the first one fails for good.
+pub(super) async fn read_shared(store: &Store) -> Result<()> {
+    let member = store.group("group").attempts(1).join().await?;
+    member.fail(member.next().await?, "broken")?;
+    member.ack(member.next().await?)?;
+    member.leave().await
+}
+
 /// Copies the case's own topic to a database in memory.
 pub(super) async fn copy(f: &Fixture) -> Result<TopicCopy> {
     TopicCopy::begin(f.store.clone(), "sqlite::memory:?migrate=auto".parse()?).await

@@ -8,14 +8,16 @@ use uuid::Uuid;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::many::{configuration, here, initialized, put, stored};
+use super::many::{configuration, here, initialized, put, read_shared, stored};
 use super::together::sound_log;
+use crate::command::Command;
 use crate::copy::{self, mark};
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
 use crate::schema::model::all_tables;
+use crate::snapshot::NewSnapshot;
 use crate::stream::{Expected, Stream};
 use crate::topics::{TopicChangeKind, Topics};
 
@@ -53,6 +55,11 @@ async fn old(f: &Fixture, days: Option<u32>) -> Result<Old, Failure> {
         let events = (1..=3).map(|position| of_2000(lane, index, position)).collect::<Result<Vec<_>>>()?;
         store.backend().restore(lane, &events).await?;
     }
+    // Something of everything that a topic has beside its events.
+    store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    let snapshot = NewSnapshot::new(Stream::new("thing", "s-0")?, Version::new(2), Json::parse("1")?);
+    store.save_snapshot(&snapshot).await?;
+    read_shared(&store).await?;
     let (hash, _) = copy::log_hash(&store).await?;
     topics.delete("t", made.version).await?;
     Ok(Old { topics, version: made.version.next(), hash })
@@ -94,11 +101,11 @@ async fn kept(f: &Fixture, refused: Result<crate::topics::Purged>, why: &str) ->
     Ok(())
 }
 
-/// Counts the rows that lanes have in any table.
-async fn rows_of(f: &Fixture, lanes: &[LaneId]) -> Result<i64> {
+/// Counts the rows that lanes have in some tables.
+async fn rows_of(f: &Fixture, lanes: &[LaneId], tables: &[&str]) -> Result<i64> {
     let mut count = 0;
-    for table in all_tables().filter(|table| table.primary_key.contains(&"lane_id")) {
-        let sql = format!("SELECT COUNT(*) FROM {} WHERE lane_id = ?", super::prompt::table(f, table.name));
+    for table in tables {
+        let sql = format!("SELECT COUNT(*) FROM {} WHERE lane_id = ?", super::prompt::table(f, table));
         for lane in lanes {
             let rows = f.store.select(&sql, &[lane.get().into()]).await?;
             count += rows.first().map_or(Ok(0), |row| row.get::<i64>(0))?;
@@ -110,14 +117,19 @@ async fn rows_of(f: &Fixture, lanes: &[LaneId]) -> Result<i64> {
 async fn a_purged_topic_is_gone_and_its_purge_recorded(f: &Fixture) -> Verdict {
     let Old { topics, version, hash } = old(f, Some(1)).await?;
     let lanes = stored(f, "t").await?.topic().lanes.clone();
-    ensure!(rows_of(f, &lanes).await? > 6, "the topic has no rows before it is purged");
+    for table in ["events", "event_tags", "streams", "commands", "snapshots", "subscriptions", "dead_letters"] {
+        ensure!(rows_of(f, &lanes, &[table]).await? > 0, "the topic has no rows of {table} before it is purged");
+    }
     let purged = topics.purge("t", version, &hash).await?;
     ensure_eq!((purged.events, purged.hash), (6, hash), "what was removed");
     // Each lane leaves what keeps its number from being given again.
-    ensure_eq!(rows_of(f, &lanes).await?, 2, "rows that are left");
+    let all: Vec<_> =
+        all_tables().filter(|table| table.primary_key.contains(&"lane_id")).map(|table| table.name).collect();
+    ensure_eq!(rows_of(f, &lanes, &all).await?, 2, "rows that are left");
     ensure_err!(stored(f, "t").await, Error::UnknownTopic { .. });
     let history = topics.history("t").await?;
-    ensure_eq!(history.last().map(|change| change.kind), Some(TopicChangeKind::Purged), "the last change");
+    let last = history.last().map(|change| (change.kind, change.purged));
+    ensure_eq!(last, Some((TopicChangeKind::Purged, Some(purged))), "the last change");
     let log = sound_log(&configuration(f).await?).await?;
     let recorded = log.last().and_then(|event| event.payload.as_json()).map(|json| json.as_str().to_owned());
     ensure!(recorded.is_some_and(|text| text.contains(&crate::hash::hex(&hash))), "the hash is not recorded");

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
-use super::many::{copy, here, initialized, memory};
+use super::many::{copy, here, initialized, memory, read_shared};
 use super::together::sound_log;
 use crate::append::Append;
 use crate::backend::Backend;
@@ -54,7 +54,8 @@ async fn fill(store: &Store) -> Result<()> {
     store.reuse(&stream("s-3")?, Expected::Any).await?;
     store.set_metadata("s-1", None, Json::parse(r#"{"owner":"é"}"#)?).await?;
     let snapshot = NewSnapshot::new(stream("s-0")?, Version::new(2), Json::parse(r#"{"count": 2}"#)?);
-    store.save_snapshot(&snapshot).await.map(drop)
+    store.save_snapshot(&snapshot).await?;
+    read_shared(store).await
 }
 
 /// So many events that a backend which stores long pages in another way than short ones does so.
@@ -145,6 +146,8 @@ async fn what_is_beside_the_events_moves_in_with_them(f: &Fixture) -> Verdict {
     let snapshot = store.snapshot("s-0", SnapshotQuery::default()).await?;
     let state = snapshot.as_ref().map(|snapshot| (snapshot.aggregate_version.get(), snapshot.state.as_str()));
     ensure_eq!(state, Some((2, r#"{"count": 2}"#)), "the snapshot");
+    let letter = store.dead_letters("group", None, 1).await?.pop().and_then(|letter| letter.reason);
+    ensure_eq!(letter.as_deref(), Some("broken"), "why an event failed for good");
     topics.close().await;
     Ok(())
 }

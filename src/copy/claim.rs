@@ -10,15 +10,29 @@ use crate::sql::holds::{self, COPY, Reason};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
-/// Makes somebody the one who copies onto a topic.
-pub(super) async fn take(copy: &Store, owner: &str) -> Result<()> {
-    let begin = |dialect, lane| holds::begin(dialect, lane, COPY, holds::LONG_AGO, owner);
-    copy.under_locks(|dialect, lane| vec![holds::end(dialect, lane, COPY), begin(dialect, lane)]).await
+/// Makes somebody the one who copies onto a topic, if somebody was before, or anew. Returns whether somebody was.
+pub(super) async fn take(copy: &Store, owner: &str, anew: bool) -> Result<bool> {
+    let mut transaction = copy.begin().await?;
+    let (dialect, mut was_copy) = (transaction.dialect(), true);
+    for lane in &copy.topic().lanes {
+        lock(&mut transaction, *lane).await?;
+        was_copy &= transaction.write(holds::end(dialect, *lane, COPY)).await? > 0;
+        transaction.write(holds::begin(dialect, *lane, COPY, holds::LONG_AGO, owner)).await?;
+    }
+    if was_copy || anew {
+        transaction.commit().await?;
+    }
+    Ok(was_copy)
 }
 
-/// Ends what [`take`] began.
-pub(super) async fn drop(copy: &Store) -> Result<()> {
-    copy.under_locks(|dialect, lane| vec![holds::end(dialect, lane, COPY)]).await
+/// Ends what [`take`] began, unless somebody else has taken it since.
+pub(super) async fn end(copy: &Store, owner: &str) -> Result<()> {
+    let mut transaction = copy.begin().await?;
+    for lane in &copy.topic().lanes {
+        check(&mut transaction, *lane, owner).await?;
+        transaction.write(holds::end(transaction.dialect(), *lane, COPY)).await?;
+    }
+    transaction.commit().await
 }
 
 /// Returns who copies onto a lane.

@@ -1,5 +1,6 @@
 //! The end of a move: writers wait while the last events are copied, and then the copy is the topic.
 
+use std::future::ready;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,7 +8,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::rows::Lane;
 use super::{Copied, TopicCopy, claim, mark};
 use crate::error::{Error, Result};
-use crate::schema::model;
 use crate::topics::adapter::is_same_place;
 
 /// For how long writers of the original wait at first, at most; then they have their turn, and wait again. Where whoever moves
@@ -104,7 +104,16 @@ impl TopicCopy {
     /// # Errors
     /// [`Error::Moved`] where the original was moved to another place before, [`Error::Held`] where what is left
     /// to be copied does not become less, or somebody else moves the topic, as [`TopicCopy::run`], and what the backends answer.
-    pub async fn cutover(&self, mut progress: impl FnMut(u64) + Send) -> Result<Cutover> {
+    pub async fn cutover(&self, progress: impl FnMut(u64) + Send) -> Result<Cutover> {
+        self.cutover_if(ready(Ok(())), progress).await
+    }
+
+    /// As [`TopicCopy::cutover`], if it is wanted still once little is left to be copied.
+    pub(crate) async fn cutover_if(
+        &self,
+        wanted: impl Future<Output = Result<()>> + Send,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<Cutover> {
         // Whoever has closed the original may still take that back, unless he is told that it is wanted.
         if self.is_topic().await? && mark::take_over(&self.from, self.to.place()).await? {
             return Ok(Cutover::default());
@@ -112,6 +121,7 @@ impl TopicCopy {
         self.claim().await?;
         let (mut copied, begin) = (Copied::default(), self.to.event_count().await?);
         let since = self.rounds(&mut copied, &mut progress).await?;
+        wanted.await?;
         let before = copied.events;
         let (mut longest, mut tries, mut least, mut asked) = (Duration::ZERO, 0, u64::MAX, Instant::now());
         let closed_at = loop {
@@ -119,8 +129,12 @@ impl TopicCopy {
             let until = match self.hold(limit * 2).await {
                 Ok(until) => until,
                 Err(Error::Moved { to }) if is_same_place(&to, self.to.place()) => {
+                    // It was completed once, and the topic has gone on from there.
+                    if let Some(to) = self.moved_on().await? {
+                        return Err(Error::Moved { to });
+                    }
                     if mark::take_over(&self.from, self.to.place()).await? {
-                        mark::open(&self.to).await?;
+                        mark::open(&self.to, &self.owner).await?;
                         break None;
                     }
                     continue;
@@ -209,12 +223,43 @@ impl TopicCopy {
         Ok(true)
     }
 
-    /// Lets the original take events again, after a cutover that could not be recorded, unless somebody relies on it by now.
+    /// Returns where the copy was moved to, if that is not back to the original.
+    async fn moved_on(&self) -> Result<Option<String>> {
+        let to = mark::moved_to(&self.to).await?;
+        Ok(to.filter(|to| !is_same_place(to, self.from.place())))
+    }
+
+    /// Lets the original take events again in place of the copy, after a cutover that could not be recorded, unless somebody
+    /// relies on it by now.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] where the copy has taken events, and what the backends answer.
     pub(crate) async fn undo(&self, cutover: &Cutover) -> Result<()> {
-        match cutover.closed_at {
-            Some(since) => mark::undo(&self.from, since).await,
-            None => Ok(()),
+        let Some(since) = cutover.closed_at else { return Ok(()) };
+        let until = mark::hold(&self.to, PAUSE * 2, self.from.place()).await?;
+        let undone = self.give_back(since, until).await;
+        if !matches!(undone, Ok(true)) {
+            mark::end_lease(&self.to, until).await;
         }
+        undone.map(drop)
+    }
+
+    /// Has the copy take no events ever again, which is held until a time, and the original take them, which is closed since
+    /// another; returns whether it is still.
+    async fn give_back(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
+        let mut ends = Vec::new();
+        for (from, to) in self.lanes() {
+            let end = self.from.head(from).await?;
+            if self.to.head(to).await? > end {
+                return Err(Error::Moved { to: self.to.place().to_owned() });
+            }
+            ends.push(end);
+        }
+        if !mark::undo(&self.from, since).await? {
+            return Ok(false);
+        }
+        let closed = mark::close(&self.to, until, &ends, self.from.place()).await?;
+        closed.map(|_| true).ok_or(Error::Held { until })
     }
 
     /// Lets the original take events again, after a cutover that is not wanted any more. What was written to the copy meanwhile
@@ -226,7 +271,7 @@ impl TopicCopy {
         mark::reopen(&self.from, self.to.place()).await.map(drop)
     }
 
-    /// As [`TopicCopy::more`], and all commands where a clock went back: none may be unknown to the copy.
+    /// As [`TopicCopy::more`], and everything where a clock went back: nothing may be unknown to the copy.
     pub(crate) async fn rest(
         &self,
         since: Option<DateTime<Utc>>,
@@ -234,7 +279,7 @@ impl TopicCopy {
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<()> {
         self.more(since, copied, progress).await?;
-        if !self.has_all_commands().await? {
+        if !self.has_all_rows().await? {
             self.more(None, copied, progress).await?;
         }
         Ok(())
@@ -261,11 +306,11 @@ impl TopicCopy {
         Ok(ends.iter().map(|end| end.clock).min().unwrap_or(DateTime::UNIX_EPOCH))
     }
 
-    /// Returns whether the copy has at least as many commands as the original.
-    async fn has_all_commands(&self) -> Result<bool> {
+    /// Returns whether the copy has at least as many commands and snapshots as the original, and as many versions of metadata.
+    async fn has_all_rows(&self) -> Result<bool> {
         for (from, to) in self.lanes() {
-            let (original, copy) = (Lane::new(&self.from, from), Lane::new(&self.to, to));
-            if original.count(&model::COMMANDS).await? > copy.count(&model::COMMANDS).await? {
+            let (original, copy) = (Lane::new(&self.from, from).sums().await?, Lane::new(&self.to, to).sums().await?);
+            if original.iter().zip(copy).any(|(original, copy)| *original > copy) {
                 return Ok(false);
             }
         }
@@ -296,9 +341,13 @@ impl TopicCopy {
             ends.push(self.to.head(to).await?);
         }
         let closed_at = mark::close(&self.from, until, &ends, self.to.place()).await?;
-        if closed_at.is_some() {
+        if let Some(since) = closed_at {
             // It may have been the original of an earlier move. Of the two, at most one takes events at any moment.
-            mark::open(&self.to).await?;
+            let opened = mark::open(&self.to, &self.owner).await;
+            if matches!(opened, Err(Error::Invalid { .. })) {
+                mark::undo(&self.from, since).await?;
+            }
+            opened?;
         }
         Ok(closed_at)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
 
+use super::claim;
 use crate::error::{Error, Result};
 use crate::position::{LaneId, Position};
 use crate::sql::holds::{self, HoldRow};
@@ -83,19 +84,20 @@ pub(super) async fn take_over(store: &Store, place: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Lets a topic take events again that [`close`] has closed, unless somebody has taken that over.
-pub(super) async fn undo(store: &Store, since: DateTime<Utc>) -> Result<()> {
+/// Lets a topic take events again that [`close`] has closed, unless somebody has taken that over; returns whether it does.
+pub(super) async fn undo(store: &Store, since: DateTime<Utc>) -> Result<bool> {
     let mut transaction = store.begin().await?;
     for lane in &store.topic().lanes {
         lock(&mut transaction, *lane).await?;
     }
     if marked_at(&mut transaction, store).await? != Some(since) {
-        return Ok(());
+        return Ok(false);
     }
     for lane in &store.topic().lanes {
         transaction.write(holds::end(transaction.dialect(), *lane, holds::MOVE)).await?;
     }
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Returns when a topic's mark was set, by its first lane.
@@ -106,9 +108,18 @@ async fn marked_at(transaction: &mut Transaction, store: &Store) -> Result<Optio
 }
 
 /// Lets a topic take events, which is a copy no more, and whatever an earlier move of it said.
-pub(super) async fn open(store: &Store) -> Result<()> {
-    let end = |dialect, lane| vec![holds::end(dialect, lane, holds::MOVE), holds::end(dialect, lane, holds::COPY)];
-    store.under_locks(end).await
+///
+/// # Errors
+/// [`Error::Invalid`] where somebody else copies onto it by now, or has opened it before.
+pub(super) async fn open(store: &Store, owner: &str) -> Result<()> {
+    let mut transaction = store.begin().await?;
+    for lane in &store.topic().lanes {
+        claim::check(&mut transaction, *lane, owner).await?;
+        for hold in [holds::MOVE, holds::COPY] {
+            transaction.write(holds::end(transaction.dialect(), *lane, hold)).await?;
+        }
+    }
+    transaction.commit().await
 }
 
 /// Lets a topic take events again that was moved to a place; returns whether it was.
@@ -150,7 +161,8 @@ pub(crate) async fn locked_head(transaction: &mut Transaction, lane: LaneId) -> 
     head.into_iter().next().ok_or(Error::LogDiverged { lane: lane.get(), position: Position::ZERO })
 }
 
-async fn set(transaction: &mut Transaction, lane: LaneId, until: DateTime<Utc>, reason: &str) -> Result<()> {
+/// Has a lane take no events until a time, whose lock a transaction has.
+pub(crate) async fn set(transaction: &mut Transaction, lane: LaneId, until: DateTime<Utc>, reason: &str) -> Result<()> {
     let dialect = transaction.dialect();
     transaction.write(holds::end(dialect, lane, holds::MOVE)).await?;
     transaction.write(holds::begin(dialect, lane, holds::MOVE, until, reason)).await?;

@@ -146,6 +146,7 @@ impl TopicCopy {
     ///
     /// # Errors
     /// [`Error::Invalid`] where the copy is the original itself, by another URL, or somebody else has begun to copy onto it,
+    /// [`Error::Moved`] where the original was moved, and this is the topic by another URL, or was the topic later,
     /// [`Error::LogDiverged`] where the copy's last event is another one than the original's, and what the backends answer.
     pub async fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Copied> {
         if self.is_topic().await? {
@@ -168,11 +169,19 @@ impl TopicCopy {
 
     /// Returns whether the copy is the original itself, by another URL; where it is not, this is the one who copies onto it.
     pub(crate) async fn is_itself(&self) -> Result<bool> {
-        claim::take(&self.to, &self.owner).await?;
+        // Where the original was moved, what is no copy of it is the topic, or was: another may make it so even now.
+        let was_moved = mark::moved_to(&self.from).await?.is_some();
+        let was_copy = claim::take(&self.to, &self.owner, !was_moved).await?;
+        if !was_copy && let Some(to) = mark::moved_to(&self.from).await? {
+            if !was_moved {
+                claim::end(&self.to, &self.owner).await?;
+            }
+            return Err(Error::Moved { to });
+        }
         let found = claim::owner(&self.from, self.from.topic().lanes[0]).await?;
         let is_itself = found.is_some_and(|owner| owner == self.owner);
         if is_itself {
-            claim::drop(&self.to).await?;
+            claim::end(&self.to, &self.owner).await?;
         }
         Ok(is_itself)
     }
@@ -206,11 +215,8 @@ impl TopicCopy {
 
     /// Has whatever forbids purging the original forbid it for the copy.
     async fn copy_holds(&self, from: LaneId, to: LaneId) -> Result<()> {
-        let holds: Vec<HoldRow> = self.from.fetch(holds::of(self.from.dialect()?, from, holds::PURGE)).await?;
-        let known: Vec<HoldRow> = self.to.fetch(holds::of(self.to.dialect()?, to, holds::PURGE)).await?;
-        let of =
-            |holds: &[HoldRow]| holds.iter().map(|hold| (hold.name.clone(), hold.reason.clone())).collect::<Vec<_>>();
-        if of(&holds) == of(&known) {
+        let (holds, known) = self.legal_holds(from, to).await?;
+        if holds == known {
             return Ok(());
         }
         let mut transaction = self.copied_lane(to).begin().await?;
@@ -218,11 +224,17 @@ impl TopicCopy {
         for HoldRow { name, .. } in &known {
             transaction.write(holds::end(dialect, to, Hold { kind: holds::PURGE, name })).await?;
         }
-        for HoldRow { name, reason, .. } in &holds {
-            let hold = Hold { kind: holds::PURGE, name };
-            transaction.write(holds::begin(dialect, to, hold, holds::FOR_EVER, reason)).await?;
+        for hold in &holds {
+            transaction.write(holds::copy(dialect, to, holds::PURGE, hold)).await?;
         }
         transaction.commit().await
+    }
+
+    /// Returns what forbids purging the original, and what the copy.
+    async fn legal_holds(&self, from: LaneId, to: LaneId) -> Result<(Vec<HoldRow>, Vec<HoldRow>)> {
+        let of = |dialect, lane| holds::of(dialect, lane, holds::PURGE);
+        let known = self.to.fetch(of(self.to.dialect()?, to)).await?;
+        Ok((self.from.fetch(of(self.from.dialect()?, from)).await?, known))
     }
 
     /// Returns each lane of the original with that of the copy.
@@ -340,7 +352,7 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
         );
         return Err(Error::invalid("target", reason));
     }
-    claim::take(topic, "nobody yet").await?;
+    claim::take(topic, "nobody yet", true).await?;
     let mut transaction = topic.begin().await?;
     transaction.write(statements::reincarnate(topic.dialect()?, &there.name, incarnation)).await?;
     transaction.commit().await

@@ -69,10 +69,15 @@ impl<'a> Lane<'a> {
         Pages { store: self.store, table, part: Part { lane: self.id, until, since: None }, after: None }
     }
 
-    /// Counts the rows of a table.
-    pub(super) async fn count(self, table: &'static Table) -> Result<i64> {
-        let counts: Vec<i64> = self.store.fetch(copy::count(self.store.dialect()?, table, self.id)).await?;
-        Ok(counts.into_iter().sum())
+    /// Counts what only becomes more: commands, snapshots, and versions of metadata.
+    pub(super) async fn sums(self) -> Result<Vec<i64>> {
+        let mut sums = Vec::new();
+        for (table, what) in [("commands", "COUNT(*)"), ("snapshots", "COUNT(*)"), ("streams", "SUM(metadata_version)")]
+        {
+            let sum: Vec<i64> = self.store.fetch(copy::sum(self.store.dialect()?, table, what, self.id)).await?;
+            sums.push(sum.into_iter().sum());
+        }
+        Ok(sums)
     }
 
     /// Reads the tables that change all the time.

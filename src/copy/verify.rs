@@ -9,6 +9,7 @@ use crate::hash::{LaneHash, TopicHash};
 use crate::position::{LaneId, Position};
 use crate::read::Query;
 use crate::schema::model;
+use crate::sql::holds::HoldRow;
 use crate::store::Store;
 
 /// What comparing two logs has shown.
@@ -26,7 +27,7 @@ pub struct Verified {
     /// Events of the original that the copy lacks at its end: it is not complete, or the original has gone on since.
     pub missing: u64,
     /// Rows beside the events that one of the two lacks or has otherwise: streams, commands, snapshots, subscriptions, shares of
-    /// groups and dead letters.
+    /// groups, dead letters and legal holds.
     pub rows: u64,
 }
 
@@ -57,8 +58,8 @@ impl TopicCopy {
     ///
     /// It ends at the first event that differs, and the hashes are then those up to there. Otherwise they are those up to the end
     /// that the copy has when it begins, or the original where the copy is the topic already: so a log can be compared that is
-    /// written meanwhile. Beside the events of a copy that is the topic, only commands are compared: the rest has gone on. What is beside the events may
-    /// differ for a moment where readers and writers are at work.
+    /// written meanwhile. Beside the events of a copy that is the topic, only commands are compared: the rest has gone on. What is
+    /// beside the events may differ for a moment where readers and writers are at work.
     ///
     /// # Errors
     /// What the backends answer.
@@ -100,6 +101,9 @@ impl TopicCopy {
                 verified.rows += original.differences(&model::COMMANDS, end, copy).await?;
                 continue;
             }
+            let (holds, known) = self.legal_holds(from, to).await?;
+            let lacking = |one: &[HoldRow], two: &[HoldRow]| one.iter().filter(|hold| !two.contains(hold)).count();
+            verified.rows += lacking(&holds, &known).max(lacking(&known, &holds)) as u64;
             for table in rows::tables(&rows::COMPARED) {
                 let lacking = original.differences(table, end, copy).await?;
                 verified.rows += lacking.max(copy.differences(table, end, original).await?);

@@ -95,6 +95,10 @@ impl InlineProjections {
     /// [`Error::SubscriptionNotFound`] where its rows were deleted, [`Error::Limit`] where it is too far behind, and as
     /// [`Store::commit`].
     pub async fn commit(&self, append: Append) -> Result<Appended> {
+        self.store.unless_held(|| self.commit_once(append.clone())).await
+    }
+
+    async fn commit_once(&self, append: Append) -> Result<Appended> {
         let mut projections = self.projections.lock().await;
         let mut transaction = self.store.begin().await?;
         let appended = transaction.append(append).await?;

@@ -80,10 +80,11 @@ pub(crate) fn page(
     sql.done()
 }
 
-/// Counts the rows of a lane.
-pub(crate) fn count(dialect: Dialect, table: &'static Table, lane: LaneId) -> Statement {
+/// Adds up what a lane's rows of a table have, as an aggregate function of SQL says.
+pub(crate) fn sum(dialect: Dialect, table: &str, what: &str, lane: LaneId) -> Statement {
     let mut sql = Sql::new(dialect, "copy rows");
-    sql.push("SELECT COUNT(*) FROM {s}").push(table.name).add(" WHERE lane_id = ?", [lane.get().into()]);
+    sql.push("SELECT CAST(").push(what).push(" AS bigint) FROM {s}").push(table);
+    sql.add(" WHERE lane_id = ?", [lane.get().into()]);
     sql.done()
 }
 

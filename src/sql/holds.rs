@@ -49,6 +49,17 @@ pub(crate) fn begin(dialect: Dialect, lane: LaneId, hold: Hold<'_>, until: DateT
     sql.done()
 }
 
+/// Sets a hold for ever that another lane has, since when it has it.
+pub(crate) fn copy(dialect: Dialect, lane: LaneId, kind: &'static str, hold: &HoldRow) -> Statement {
+    let mut sql = Sql::new(dialect, "hold a lane");
+    let HoldRow { name, reason, created_at } = hold;
+    let (until, since) = (Value::Time(Some(FOR_EVER)), Value::Time(Some(*created_at)));
+    let values: [Value; 6] =
+        [lane.get().into(), kind.into(), name.as_str().into(), until, reason.as_str().into(), since];
+    sql.add("INSERT INTO {s}holds (lane_id, kind, name, until, reason, created_at) VALUES (?, ?, ?, ?, ?, ?)", values);
+    sql.done()
+}
+
 /// Removes a hold.
 pub(crate) fn end(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statement {
     let mut sql = Sql::new(dialect, "hold a lane");
@@ -84,7 +95,7 @@ pub(crate) fn reason(dialect: Dialect, lane: LaneId, hold: Hold<'_>) -> Statemen
 }
 
 /// A hold as people are told of it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct HoldRow {
     pub name: String,
     pub reason: String,

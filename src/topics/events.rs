@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TopicConfig;
+use super::{Purged, TopicConfig};
 use crate::aggregate::{Aggregate, TypedEvent};
 use crate::position::Version;
 
@@ -14,11 +14,7 @@ pub(super) enum Event {
     TopicUpdated(TopicConfig),
     TopicDeleted,
     /// The log of a deleted topic was removed for good, after it was exported.
-    TopicPurged {
-        events: u64,
-        /// The hash of the log, in hexadecimal.
-        hash: String,
-    },
+    TopicPurged(Purged),
 }
 
 impl TypedEvent for Event {}
@@ -30,11 +26,7 @@ pub(super) enum Command {
     Update(TopicConfig, Version),
     Delete(Version),
     /// Is for deleted topics.
-    Purge {
-        expected: Version,
-        events: u64,
-        hash: String,
-    },
+    Purge(Purged, Version),
 }
 
 /// Why it is refused.
@@ -69,11 +61,9 @@ impl Aggregate for Topic {
             Command::Create(_) if exists && !self.is_deleted => Err(Refusal::Exists),
             Command::Create(config) => Ok(vec![Event::TopicCreated(config.clone())]),
             _ if !exists => Err(Refusal::Unknown),
-            Command::Purge { expected, .. } if *expected != self.version => Err(Refusal::Conflict(self.version)),
-            Command::Purge { events, hash, .. } if self.is_deleted => {
-                Ok(vec![Event::TopicPurged { events: *events, hash: hash.clone() }])
-            }
-            Command::Purge { .. } => Err(Refusal::Exists),
+            Command::Purge(_, expected) if *expected != self.version => Err(Refusal::Conflict(self.version)),
+            Command::Purge(purged, _) if self.is_deleted => Ok(vec![Event::TopicPurged(*purged)]),
+            Command::Purge(..) => Err(Refusal::Exists),
             _ if self.is_deleted => Err(Refusal::Deleted),
             Command::Update(_, expected) | Command::Delete(expected) if *expected != self.version => {
                 Err(Refusal::Conflict(self.version))
@@ -85,6 +75,6 @@ impl Aggregate for Topic {
 
     fn evolve(&mut self, event: Event) {
         self.version = self.version.next();
-        self.is_deleted = matches!(event, Event::TopicDeleted | Event::TopicPurged { .. });
+        self.is_deleted = matches!(event, Event::TopicDeleted | Event::TopicPurged(_));
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use futures::future::join_all;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::model::{Model, Recorded};
 use super::registry::{self, BackendHealth, HealthState};
 use super::state::replay;
 use super::{ConfiguredTopic, TopicConfig, Topics, adapter, place};
 use crate::error::{Error, Result};
+use crate::hash::hexadecimal;
 use crate::position::{Position, Version};
 use crate::read::Query;
 
@@ -33,6 +34,19 @@ pub struct TopicChange {
     pub actor: Option<String>,
     /// The configuration from then on; `None` where the topic was deleted.
     pub config: Option<TopicConfig>,
+    /// What was removed, where the topic was purged.
+    pub purged: Option<Purged>,
+}
+
+/// What a purge has removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Purged {
+    /// How many events.
+    pub events: u64,
+    /// The hash of the log, see [`TopicHash`](crate::hash::TopicHash); in JSON, 64 hexadecimal digits.
+    #[serde(with = "hexadecimal")]
+    pub hash: [u8; 32],
 }
 
 /// What was done to a topic.

@@ -20,10 +20,10 @@ use std::time::Duration;
 
 pub use builder::TopicsBuilder;
 pub use config::{TopicConfig, TopicConfigBuilder};
-pub use history::{TopicChange, TopicChangeKind, TopicDifference, TopicHealth};
+pub use history::{Purged, TopicChange, TopicChangeKind, TopicDifference, TopicHealth};
 pub use model::ConfiguredTopic;
 #[cfg(feature = "_sql")]
-pub use purge::{Purged, TopicHold};
+pub use purge::TopicHold;
 pub use registry::{BackendHealth, HealthState, Registry};
 
 use crate::aggregate::ExecuteError;
@@ -327,7 +327,7 @@ impl Topics {
     async fn change(&self, ready: &Ready, name: &str, command: Command) -> Result<()> {
         let expected = match &command {
             Command::Create(_) => Expected::NoStream,
-            Command::Update(_, version) | Command::Delete(version) | Command::Purge { expected: version, .. } => {
+            Command::Update(_, version) | Command::Delete(version) | Command::Purge(_, version) => {
                 Expected::Exact(*version)
             }
         };

@@ -80,11 +80,11 @@ impl<'a> Recorded<'a> {
 
     pub(super) fn change(self) -> TopicChange {
         let RecordedEvent { aggregate_version, position, event_timestamp, actor, .. } = self.event;
-        let (kind, config) = match self.typed {
-            Event::TopicCreated(config) => (TopicChangeKind::Created, Some(config)),
-            Event::TopicUpdated(config) => (TopicChangeKind::Updated, Some(config)),
-            Event::TopicDeleted => (TopicChangeKind::Deleted, None),
-            Event::TopicPurged { .. } => (TopicChangeKind::Purged, None),
+        let (kind, config, purged) = match self.typed {
+            Event::TopicCreated(config) => (TopicChangeKind::Created, Some(config), None),
+            Event::TopicUpdated(config) => (TopicChangeKind::Updated, Some(config), None),
+            Event::TopicDeleted => (TopicChangeKind::Deleted, None, None),
+            Event::TopicPurged(purged) => (TopicChangeKind::Purged, None, Some(purged)),
         };
         TopicChange {
             topic: self.event.aggregate_id.clone(),
@@ -94,6 +94,7 @@ impl<'a> Recorded<'a> {
             at: *event_timestamp,
             actor: actor.clone(),
             config,
+            purged,
         }
     }
 }

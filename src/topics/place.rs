@@ -19,8 +19,13 @@ use crate::store::Store;
 impl Inner {
     /// Opens a topic where its configuration says it is.
     pub(super) async fn open(&self, config: &TopicConfig) -> Result<Store> {
+        self.open_with(config, |url| url).await
+    }
+
+    /// As [`Inner::open`], with a URL that is changed in what a connection does not depend on.
+    pub(super) async fn open_with(&self, config: &TopicConfig, change: impl FnOnce(Config) -> Config) -> Result<Store> {
         let place = adapter::place(config)?;
-        let url = place.config.clone().with_topic(&config.name)?;
+        let url = change(place.config.clone().with_topic(&config.name)?);
         let backend = self.registry.reach(place.existing()).await?;
         // What lasts was made when the topic was created: where it is missing, it was lost, which nobody may overlook.
         if !backend.capabilities().durable {
@@ -100,7 +105,7 @@ impl Topics {
                 }
                 // What is beside the events goes along, and what comes meanwhile.
                 let cutover = copy.cutover(|_| {}).await?;
-                return self.record(ready, &copy, &cutover, config, expected).await;
+                return self.record(ready, &copy, &cutover, current, (config, expected)).await;
             }
             // Nothing can keep writers waiting there: they are to be stopped before.
             if heads(&to).await? != heads(&from).await? {

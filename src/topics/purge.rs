@@ -2,22 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
 use super::events::Command;
 use super::state::Inner;
-use super::{TopicConfig, Topics};
+use super::{Purged, TopicConfig, Topics};
 use crate::copy::{self, mark};
 use crate::error::{Error, Result};
 use crate::hash::hex;
 use crate::name;
 use crate::position::{LaneId, Version};
 use crate::sql::holds::{self, FOR_EVER, Hold, HoldRow, PURGE};
+use crate::sql::rows::HeadRow;
 use crate::sql::{Dialect, Statement, purge};
 use crate::store::Store;
+use crate::transaction::Transaction;
 
-/// For how long a topic that is being purged takes no events.
+/// For how long a topic that is being purged takes no events, and each of the statements that remove it may take.
 const LEASE: Duration = Duration::from_mins(10);
+
+/// How often the lease is prolonged while the log is read.
+const RENEWAL: Duration = Duration::from_mins(2);
 
 /// Why it takes none.
 const PURGING: &str = "nowhere: it is being purged";
@@ -32,16 +37,6 @@ pub struct TopicHold {
     pub reason: String,
     /// Since when.
     pub created_at: DateTime<Utc>,
-}
-
-/// What a purge has removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Purged {
-    /// How many events.
-    pub events: u64,
-    /// The hash of the log, see [`TopicHash`](crate::hash::TopicHash).
-    pub hash: [u8; 32],
 }
 
 impl Topics {
@@ -66,21 +61,30 @@ impl Topics {
         let days = config
             .retention_days()
             .ok_or_else(|| kept("it is kept for ever: give it a retention in days, before it is deleted".to_owned()))?;
-        let store = self.inner.open(&config).await?;
-        let until = freeze(&store).await?;
+        let store = self.inner.open_with(&config, |url| url.with_statement_timeout(LEASE)).await?;
+        let mut until = freeze(&store).await?;
         let purged = async {
             check_kept(&store, name, days).await?;
-            let (hash, events) = copy::log_hash(&store).await?;
+            let mut reading = std::pin::pin!(copy::log_hash(&store));
+            let (hash, events) = loop {
+                tokio::select! {
+                    log = &mut reading => break log?,
+                    () = tokio::time::sleep(RENEWAL) => until = prolong(&store, name, until).await?,
+                }
+            };
             if hash != *exported {
                 let reason = format!("its log has the hash {}, not that of the export: export it again", hex(&hash));
                 return Err(kept(reason));
             }
-            self.change(&ready, name, Command::Purge { expected, events, hash: hex(&hash) }).await?;
+            // What is recorded is to be carried out.
+            until = prolong(&store, name, until).await?;
+            let purged = Purged { events, hash };
+            self.change(&ready, name, Command::Purge(purged, expected)).await?;
             if ready.read().entry(name).is_ok() {
                 return Err(kept("it was created again meanwhile, and everything is there still".to_owned()));
             }
             remove(&store, name, events, until).await?;
-            Ok(Purged { events, hash })
+            Ok(purged)
         };
         let purged = purged.await;
         if purged.is_err() {
@@ -205,28 +209,47 @@ async fn check_kept(store: &Store, topic: &str, days: u32) -> Result<()> {
     }
 }
 
+/// Locks a lane that takes no events until a time, where nothing has come since then that keeps it, and returns its head.
+async fn locked(transaction: &mut Transaction, topic: &str, lane: LaneId, until: DateTime<Utc>) -> Result<HeadRow> {
+    let kept = |reason: String| Err(Error::Kept { topic: topic.to_owned(), reason });
+    let head = mark::locked_head(transaction, lane).await?;
+    // Where the lease is over, what is no event may have come, too.
+    if head.held_for(PURGING) != Some(until) {
+        let reason = "it may have been written to while it was purged, and everything is there still: export it again";
+        return kept(reason.to_owned());
+    }
+    let holds: Vec<HoldRow> = transaction.fetch(holds::of(transaction.dialect(), lane, PURGE)).await?;
+    match holds.first() {
+        Some(hold) => kept(format!("hold {:?} came while it was purged, and everything is there still", hold.name)),
+        None => Ok(head),
+    }
+}
+
+/// Has a topic that is being purged take no events for longer, and returns until when.
+async fn prolong(store: &Store, topic: &str, until: DateTime<Utc>) -> Result<DateTime<Utc>> {
+    let mut transaction = store.begin().await?;
+    let mut later = None;
+    for lane in &store.topic().lanes {
+        let head = locked(&mut transaction, topic, *lane, until).await?;
+        let later = *later.get_or_insert((head.clock + LEASE).trunc_subsecs(6));
+        mark::set(&mut transaction, *lane, later, PURGING).await?;
+    }
+    transaction.commit().await?;
+    later.ok_or(Error::Closed)
+}
+
 /// Removes everything, unless a hold or an event came meanwhile.
 async fn remove(store: &Store, topic: &str, events: u64, until: DateTime<Utc>) -> Result<()> {
     let mut transaction = store.begin().await?;
-    let dialect = transaction.dialect();
-    let (mut found, mut is_held) = (0, true);
+    let (dialect, mut found) = (transaction.dialect(), 0);
     for lane in &store.topic().lanes {
-        let head = mark::locked_head(&mut transaction, *lane).await?;
-        // Where the lease is over, what is no event may have come, too.
-        is_held &= head.held_for(PURGING) == Some(until);
-        found += head.head.get().unsigned_abs();
+        found += locked(&mut transaction, topic, *lane, until).await?.head.get().unsigned_abs();
     }
-    if found != events || !is_held {
-        let reason = "it may have been written to while it was purged, and everything is there still: export it again"
-            .to_owned();
+    if found != events {
+        let reason = "it was written to while it was purged, and everything is there still: export it again".to_owned();
         return Err(Error::Kept { topic: topic.to_owned(), reason });
     }
     for lane in &store.topic().lanes {
-        let holds: Vec<HoldRow> = transaction.fetch(holds::of(dialect, *lane, PURGE)).await?;
-        if let Some(hold) = holds.first() {
-            let reason = format!("hold {:?} came while it was purged, and everything is there still", hold.name);
-            return Err(Error::Kept { topic: topic.to_owned(), reason });
-        }
         for statement in purge::lane(dialect, *lane) {
             transaction.write(statement).await?;
         }

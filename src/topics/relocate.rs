@@ -40,9 +40,11 @@ impl Topics {
         let backend = self.inner.registry.reach(place).await?;
         let copy = TopicCopy::between(from, Arc::clone(&backend), &url).await?;
         let moved = async {
-            let cutover = copy.cutover(progress).await?;
+            // Who has changed the configuration meanwhile is heeded before writers wait.
+            let wanted = async { self.checked_change(&ready, &config, expected).await.map(drop) };
+            let cutover = copy.cutover_if(wanted, progress).await?;
             let start = std::time::Instant::now();
-            self.record(&ready, &copy, &cutover, config, expected).await?;
+            self.record(&ready, &copy, &cutover, &current.config, (config.clone(), expected)).await?;
             Ok((self.get(&name)?, Cutover { pause: cutover.pause + start.elapsed(), ..cutover }))
         };
         let moved = moved.await;
@@ -51,16 +53,16 @@ impl Topics {
     }
 
     /// Records that a topic is where its copy has become the topic. Where somebody else has changed it meanwhile, and it is to be
-    /// where it was, the original is the topic again, unless it was closed before.
+    /// where it was when the copy began, the original is the topic again, unless it was closed before.
     pub(super) async fn record(
         &self,
         ready: &Ready,
         copy: &TopicCopy,
         cutover: &Cutover,
-        config: TopicConfig,
-        expected: Version,
+        current: &TopicConfig,
+        (config, expected): (TopicConfig, Version),
     ) -> Result<()> {
-        let (name, home) = (config.name.clone(), adapter::place(&ready.read().config(&config.name)?)?.home);
+        let (name, home) = (config.name.clone(), adapter::place(current)?.home);
         let recorded = self.change(ready, &name, Command::Update(config, expected)).await;
         if let Err(Error::Conflict { .. } | Error::TopicDeleted { .. }) = recorded
             && adapter::place(&ready.read().config(&name)?)?.home == home

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use annals::conformance::{Database, Harness, with_options};
 use annals::{
-    Append, Appended, Command, Condition, Error, Expected, NewEvent, Position, Query, Store, Stream, Version,
+    Append, Appended, Command, Condition, Error, Expected, NewEvent, Position, Query, Store, Stream, TopicCopy, Version,
 };
 use rstest::rstest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -137,6 +138,44 @@ async fn a_request_whose_server_stays_away_is_ambiguous(#[case] point: u8, #[cas
     assert_eq!(direct.query(Query::new()).await.unwrap().len(), events);
     proxy.fate.away.store(false, Ordering::SeqCst);
     store.append(&stream, Expected::Any, [NewEvent::json("Added", &2).unwrap()]).await.unwrap();
+    store.close().await;
+    direct.close().await;
+    database.remove().await.unwrap();
+}
+
+/// Before the request is sent again the topic is moved, with what was stored of it.
+#[rstest]
+#[case::lost(BEFORE_THE_REQUEST, 0)]
+#[case::stored(BEFORE_THE_ANSWER, 1)]
+#[tokio::test]
+async fn a_request_in_doubt_is_looked_up_where_the_topic_was_moved(#[case] point: u8, #[case] events: i64) {
+    let Some(schemas) = support::schemas("postgres") else { return };
+    let database = schemas.fresh().await.unwrap();
+    let (store, direct, proxy) = behind_a_proxy(&*database).await;
+    proxy.fate.for_good.store(true, Ordering::SeqCst);
+    proxy.cut(point);
+    let append = tokio::spawn({
+        let store = store.clone();
+        async move {
+            let stream = Stream::new("cart", "cart-1").unwrap();
+            store.append(&stream, Expected::NoStream, [NewEvent::json("Added", &1).unwrap()]).await
+        }
+    });
+    while !proxy.has_cut() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let copy = TopicCopy::begin(direct.clone(), "sqlite::memory:?migrate=auto".parse().unwrap()).await.unwrap();
+    copy.cutover(|_| {}).await.unwrap();
+    proxy.fate.away.store(false, Ordering::SeqCst);
+
+    let answer = append.await.unwrap();
+    match answer {
+        Ok(appended) => assert_eq!((events, appended.duplicate), (1, false)),
+        Err(Error::Moved { .. }) => assert_eq!(events, 0),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(copy.to().version("cart-1").await.unwrap().get(), events);
+    copy.to().close().await;
     store.close().await;
     direct.close().await;
     database.remove().await.unwrap();

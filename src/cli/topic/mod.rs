@@ -264,6 +264,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Verb::Get { name, as_of } => get(context, &topics, &name, as_of).await,
         Verb::History { name } => print::history(context, &topics.history(&name).await?),
         Verb::Diff { from, to, name } => {
+            if let Some(name) = &name {
+                topics.history(name).await?;
+            }
             let mut differences = topics.diff(from, to.unwrap_or_else(Utc::now)).await?;
             differences.retain(|difference| name.as_ref().is_none_or(|name| *name == difference.topic));
             print::diff(context, differences)
@@ -283,7 +286,11 @@ async fn relocate(context: &Context, topics: &Topics, name: &str, change: Change
     let (moved, cutover) = moved?;
     let copied = counted(cutover.copied.events, "event");
     let place = moved.config.connection();
-    print::changed(context, &moved, &format!("topic {name:?} is at {place}: {copied} copied; {}", switched(&cutover)))
+    let mut object = print::object(&moved);
+    object["copied"] = json!(cutover.copied.events);
+    object["pause_seconds"] = json!(cutover.pause.as_secs_f64());
+    object["already"] = json!(cutover.already());
+    context.say(&object, &format!("topic {name:?} is at {place}: {copied} copied; {}", switched(&cutover)))
 }
 
 /// Returns a topic as it is, or as it was at a time.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::table::{Column, Table};
 use crate::cli::{Context, Exit, Failure, events};
+use crate::hash;
 use crate::topics::{
     CONFIG_TOPIC, ConfiguredTopic, HealthState, TopicChange, TopicConfig, TopicDifference, TopicHealth,
 };
@@ -15,7 +16,7 @@ pub(super) fn changed(context: &Context, topic: &ConfiguredTopic, text: &str) ->
     context.say(&object(topic), text)
 }
 
-fn object(topic: &ConfiguredTopic) -> Value {
+pub(super) fn object(topic: &ConfiguredTopic) -> Value {
     let ConfiguredTopic { config, version, created_at, updated_at, .. } = topic;
     json!({
         "topic": config.name(),
@@ -49,7 +50,7 @@ pub(super) fn topic(context: &Context, topic: &ConfiguredTopic) -> Result<(), Fa
 
 /// Prints the topics that are configured, and those that the database holds beside them.
 pub(super) async fn list(context: &Context) -> Result<(), Failure> {
-    let store = context.base().await?;
+    let store = context.any().await?;
     let mut known = store.backend().topics().await?;
     let configured = match context.topics_of(&known).await? {
         Some(topics) => topics.list()?,
@@ -105,12 +106,14 @@ pub(super) fn history(context: &Context, changes: &[TopicChange]) -> Result<(), 
             out.json(&json!({
                 "topic": change.topic, "version": change.version, "position": change.position, "change": change.kind,
                 "at": change.at, "actor": change.actor,
-                "fields": fields.iter().cloned().collect::<BTreeMap<_, _>>(),
+                "fields": fields.iter().cloned().collect::<BTreeMap<_, _>>(), "purged": change.purged,
             }))?;
         } else {
             let unset = last.iter().filter(|(name, _)| fields.iter().all(|(field, _)| field != name));
             let unset = unset.filter(|_| change.config.is_some()).map(|(name, _)| format!("{name} unset"));
-            let text: Vec<String> = new.map(|(name, value)| format!("{name}={value}")).chain(unset).collect();
+            let purged = change.purged.map(|log| format!("events={} hash={}", log.events, hash::hex(&log.hash)));
+            let fields = new.map(|(name, value)| format!("{name}={value}")).chain(unset).chain(purged);
+            let text: Vec<String> = fields.collect();
             let (version, at) = (change.version.to_string(), events::time(change.at));
             let kind = json!(change.kind).as_str().unwrap_or_default().to_owned();
             table.row([version, at, kind, text.join(" ")], &mut out)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use annals::{Error, Expected, NewEvent, Query, Store};
 use rstest::rstest;
+use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -103,7 +104,13 @@ fn topics_that_were_moved_elsewhere_are_left_out() {
     let annals = Annals::new();
     annals.put("a", "E", "1");
     annals.topic("second", 1);
-    annals.ok(["topic", "move", "second", "--connection", &format!("{}?migrate=auto", annals.url("b.db"))]);
+    let place = format!("{}?migrate=auto", annals.url("b.db"));
+    annals.ok(["append", "a", "a", "--type", "E", "--data", "1", "--topic", "second"]);
+    for copied in [1, 0] {
+        let moved = annals.json(["topic", "move", "second", "--connection", &place]).remove(0);
+        assert_eq!((&moved["copied"], &moved["already"]), (&json!(copied), &json!(copied == 0)), "{moved}");
+        assert_eq!(moved["pause_seconds"].as_f64().unwrap() > 0.0, copied == 1, "{moved}");
+    }
     let to = format!("{}?migrate=auto", annals.url("c.db"));
     let lines = annals.json(["copy", &annals.url("store.db"), &to, "--cutover"]);
     let left_out = lines.iter().find(|line| line["topic"] == "second").unwrap();

@@ -408,6 +408,25 @@ fn topics_are_configured_and_named() {
     annals.run(["topic", "create", "far"]).fails(3, "exists");
     annals.run(["topic", "create", "x", "--connection", "blob:x"]).fails(2, "memory, file, sqlite");
     annals.run(["topic", "get", "far", "--as-of", "2020-01-01"]).fails(4, "there was no topic");
+    assert_eq!(annals.json(["topic", "diff", "far", "--from", "2020-01-01"]).len(), 3);
+    annals.run(["topic", "diff", "never", "--from", "2020-01-01"]).fails(4, "never");
+}
+
+#[test]
+fn a_database_is_used_without_its_first_topic() {
+    let annals = Annals::new();
+    annals.ok(["topic", "create", "default", "--retention-days", "1"]);
+    let manifest = annals.json(["export"]).pop().unwrap();
+    let hash = manifest["hash"].as_str().unwrap();
+    annals.ok(["topic", "delete", "default"]);
+    annals.ok(["topic", "purge", "default", "--expect", "2", "--log-hash", hash]);
+    let history = annals.json(["topic", "history", "default"]);
+    assert_eq!(history[2]["purged"], json!({"events": 0, "hash": hash}));
+    assert!(annals.ok(["topic", "history", "default"]).contains(&format!("events=0 hash={hash}")));
+    annals.run(["read", "o"]).fails(4, "does not exist");
+    annals.ok(["topic", "create", "near"]);
+    annals.ok(["append", "order", "o", "--type", "Placed", "--data", "1", "--topic", "near"]);
+    assert_eq!(annals.json(["topic", "list"]).len(), 2);
 }
 
 #[test]
