@@ -140,16 +140,20 @@ impl Context {
         Ok(Error::UnknownTopic { topic: topic.to_owned(), known: names.join(", ") }.into())
     }
 
-    /// Opens a store through which the other topics of the database are reached: that of the topic that
-    /// every database begins with, unless it was purged.
+    /// Opens a store through which the other topics of the database are reached: that of the URL, or one that almost every database
+    /// has.
     pub(crate) async fn any(&self) -> Result<Store, Failure> {
-        let config = self.config()?.with_topic(DEFAULT_TOPIC)?;
-        match self.open(config.clone()).await {
-            Err(failure) if failure.exit == Exit::NotFound => {
-                self.open(config.with_topic(CONFIG_TOPIC)?).await.map_err(|_| failure)
+        let config = self.config()?;
+        let mut opened = self.open(config.clone()).await;
+        for topic in [DEFAULT_TOPIC, CONFIG_TOPIC] {
+            match opened {
+                Err(failure) if failure.exit == Exit::NotFound => {
+                    opened = self.open(config.clone().with_topic(topic)?).await.map_err(|_| failure);
+                }
+                opened => return opened,
             }
-            opened => opened,
         }
+        opened
     }
 
     /// Opens the store of a URL. A SQLite file that does not exist is an error, not a new file, unless the URL says

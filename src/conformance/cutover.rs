@@ -41,6 +41,7 @@ pub(super) const CASES: &[Case] = cases![
     a_copy_that_is_the_topic_is_left_alone: "22.6" if Url, Sql;
     an_earlier_copy_is_refused_once_a_later_one_has_begun: "22.6" if Url, Sql;
     what_became_the_topic_later_is_no_copy: "22.6" if Url, Sql;
+    a_move_back_that_was_cut_off_is_completed: "22.6" if Url, Sql;
     a_cutover_whose_copy_another_one_has_taken_closes_nothing: "22.6" if Url, Sql;
     a_copy_that_was_lost_is_made_anew: "22.2" if Url, Sql;
     a_cutover_that_somebody_relies_on_is_not_undone: "21.11", "22.6" if Url, Sql;
@@ -337,11 +338,33 @@ async fn what_became_the_topic_later_is_no_copy(f: &Fixture) -> Verdict {
     ensure!(second.is_topic().await?, "the topic is said to be a copy");
     let there = second.to().stream("a").await?.is_some_and(|stream| stream.metadata_version == 1);
     ensure!(there, "the metadata of the topic went back");
+    ensure_err!(first.cutover(|_| {}).await, Error::Moved { .. });
     // Somebody begins to copy the topic to where it was, and the first move is run again.
     TopicCopy::of(second.to().clone(), first.to().clone()).run(|_| {}).await?;
     ensure_err!(first.cutover(|_| {}).await, Error::Moved { .. });
     ensure_err!(append(first.to(), "a").await, Error::Moved { .. });
     append(second.to(), "a").await?;
+    first.to().close().await;
+    second.to().close().await;
+    Ok(())
+}
+
+async fn a_move_back_that_was_cut_off_is_completed(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let first = copy(f).await?;
+    first.cutover(|_| {}).await?;
+    let file = File::new();
+    let second = TopicCopy::begin(first.to().clone(), file.url().parse()?).await?;
+    second.cutover(|_| {}).await?;
+    let back = back(f, &second).await?;
+    back.run(|_| {}).await?;
+    let until = back.hold(Duration::from_secs(20)).await?;
+    let ends: Vec<_> = back.to().ends().await?.iter().map(|end| end.head).collect();
+    let closed = mark::close(back.from(), until, &ends, back.to().place()).await?;
+    ensure!(closed.is_some(), "the topic is not closed at its third place");
+    let again = TopicCopy::of(back.from().clone(), back.to().clone());
+    ensure!(again.cutover(|_| {}).await?.already(), "the third place is said to have been open");
+    append(&f.store, "a").await?;
     first.to().close().await;
     second.to().close().await;
     Ok(())
@@ -403,6 +426,11 @@ async fn a_cutover_that_somebody_relies_on_is_not_undone(f: &Fixture) -> Verdict
     append(copy.to(), "a").await?;
     ensure_err!(copy.undo(&done).await, Error::Moved { .. });
     ensure_err!(append(&f.store, "a").await, Error::Moved { .. });
+    append(copy.to(), "a").await?;
+    back(f, &copy).await?.cutover(|_| {}).await?;
+    let done = copy.cutover(|_| {}).await?;
+    copy.to().record_command(Command::new(Uuid::from_u128(1))).await?;
+    ensure_err!(copy.undo(&done).await, Error::Moved { .. });
     append(copy.to(), "a").await?;
     copy.to().close().await;
     Ok(())

@@ -417,6 +417,7 @@ macro_rules! conformance_suite {
                 a_copy_that_is_the_topic_is_left_alone
                 an_earlier_copy_is_refused_once_a_later_one_has_begun
                 what_became_the_topic_later_is_no_copy
+                a_move_back_that_was_cut_off_is_completed
                 a_cutover_whose_copy_another_one_has_taken_closes_nothing
                 a_copy_that_was_lost_is_made_anew
                 a_cutover_that_somebody_relies_on_is_not_undone

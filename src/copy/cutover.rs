@@ -114,11 +114,18 @@ impl TopicCopy {
         wanted: impl Future<Output = Result<()>> + Send,
         mut progress: impl FnMut(u64) + Send,
     ) -> Result<Cutover> {
-        // Whoever has closed the original may still take that back, unless he is told that it is wanted.
-        if self.is_topic().await? && mark::take_over(&self.from, self.to.place()).await? {
-            return Ok(Cutover::default());
+        loop {
+            if self.is_topic().await? {
+                self.check_moved_on().await?;
+                // Whoever has closed the original may still take that back, unless he is told that it is wanted.
+                if mark::take_over(&self.from, self.to.place()).await? {
+                    return Ok(Cutover::default());
+                }
+            }
+            if self.claim().await? {
+                break;
+            }
         }
-        self.claim().await?;
         let (mut copied, begin) = (Copied::default(), self.to.event_count().await?);
         let since = self.rounds(&mut copied, &mut progress).await?;
         wanted.await?;
@@ -129,10 +136,7 @@ impl TopicCopy {
             let until = match self.hold(limit * 2).await {
                 Ok(until) => until,
                 Err(Error::Moved { to }) if is_same_place(&to, self.to.place()) => {
-                    // It was completed once, and the topic has gone on from there.
-                    if let Some(to) = self.moved_on().await? {
-                        return Err(Error::Moved { to });
-                    }
+                    self.check_moved_on().await?;
                     if mark::take_over(&self.from, self.to.place()).await? {
                         mark::open(&self.to, &self.owner).await?;
                         break None;
@@ -223,20 +227,24 @@ impl TopicCopy {
         Ok(true)
     }
 
-    /// Returns where the copy was moved to, if that is not back to the original.
-    async fn moved_on(&self) -> Result<Option<String>> {
-        let to = mark::moved_to(&self.to).await?;
-        Ok(to.filter(|to| !is_same_place(to, self.from.place())))
+    /// Checks that the copy, which was the topic once, was not moved on from there.
+    async fn check_moved_on(&self) -> Result<()> {
+        match mark::moved_to(&self.to).await? {
+            Some(to) if !is_same_place(&to, self.from.place()) => Err(Error::Moved { to }),
+            _ => Ok(()),
+        }
     }
 
     /// Lets the original take events again in place of the copy, after a cutover that could not be recorded, unless somebody
     /// relies on it by now.
     ///
     /// # Errors
-    /// [`Error::Moved`] where the copy has taken events, and what the backends answer.
+    /// [`Error::Moved`] where the copy has taken something, and what the backends answer.
     pub(crate) async fn undo(&self, cutover: &Cutover) -> Result<()> {
         let Some(since) = cutover.closed_at else { return Ok(()) };
-        let until = mark::hold(&self.to, PAUSE * 2, self.from.place()).await?;
+        // It ends once this is done, however long the two take to answer.
+        let lease = PAUSE * 2 + (self.from.timeout() + self.to.timeout()) * 2;
+        let until = mark::hold(&self.to, lease, self.from.place()).await?;
         let undone = self.give_back(since, until).await;
         if !matches!(undone, Ok(true)) {
             mark::end_lease(&self.to, until).await;
@@ -247,15 +255,21 @@ impl TopicCopy {
     /// Has the copy take no events ever again, which is held until a time, and the original take them, which is closed since
     /// another; returns whether it is still.
     async fn give_back(&self, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool> {
-        let mut ends = Vec::new();
+        let (mut ends, mut has_gone_on) = (Vec::new(), false);
         for (from, to) in self.lanes() {
             let end = self.from.head(from).await?;
-            if self.to.head(to).await? > end {
-                return Err(Error::Moved { to: self.to.place().to_owned() });
-            }
+            has_gone_on |= self.to.head(to).await? > end;
             ends.push(end);
         }
-        if !mark::undo(&self.from, since).await? {
+        if has_gone_on || self.sums().await?.iter().any(|(original, copy)| copy > original) {
+            return Err(Error::Moved { to: self.to.place().to_owned() });
+        }
+        let is_undone = match mark::undo(&self.from, since).await {
+            // It may be carried out all the same.
+            Err(error) => mark::moved_to(&self.from).await?.is_none().then_some(true).ok_or(error)?,
+            Ok(is_undone) => is_undone,
+        };
+        if !is_undone {
             return Ok(false);
         }
         let closed = mark::close(&self.to, until, &ends, self.from.place()).await?;
@@ -279,7 +293,7 @@ impl TopicCopy {
         progress: &mut (impl FnMut(u64) + Send),
     ) -> Result<()> {
         self.more(since, copied, progress).await?;
-        if !self.has_all_rows().await? {
+        if self.sums().await?.iter().any(|(original, copy)| original > copy) {
             self.more(None, copied, progress).await?;
         }
         Ok(())
@@ -306,15 +320,15 @@ impl TopicCopy {
         Ok(ends.iter().map(|end| end.clock).min().unwrap_or(DateTime::UNIX_EPOCH))
     }
 
-    /// Returns whether the copy has at least as many commands and snapshots as the original, and as many versions of metadata.
-    async fn has_all_rows(&self) -> Result<bool> {
+    /// Returns how many commands and versions of metadata the original has, and how many the copy, lane by lane.
+    async fn sums(&self) -> Result<Vec<(i64, i64)>> {
+        let mut sums = Vec::new();
         for (from, to) in self.lanes() {
-            let (original, copy) = (Lane::new(&self.from, from).sums().await?, Lane::new(&self.to, to).sums().await?);
-            if original.iter().zip(copy).any(|(original, copy)| *original > copy) {
-                return Ok(false);
-            }
+            let (from, to) = (Lane::new(&self.from, from), Lane::new(&self.to, to));
+            let (original, copy) = futures::try_join!(from.sums(), to.sums())?;
+            sums.extend(original.into_iter().zip(copy));
         }
-        Ok(true)
+        Ok(sums)
     }
 
     /// Returns once the original has news, or may have.

@@ -42,7 +42,7 @@ pub(crate) async fn end_lease(store: &Store, until: DateTime<Utc>) {
 
 /// Has a topic that was moved to a place take no events ever again, if it has taken none beyond some positions, and is held until
 /// a time still. Returns since when, by which [`undo`] knows the mark, or `None` where that is not so.
-pub(super) async fn close(
+pub(crate) async fn close(
     store: &Store,
     until: DateTime<Utc>,
     ends: &[Position],
@@ -105,6 +105,20 @@ async fn marked_at(transaction: &mut Transaction, store: &Store) -> Result<Optio
     let marks = holds::of(transaction.dialect(), store.topic().lanes[0], holds::MOVE.kind);
     let marks: Vec<HoldRow> = transaction.fetch(marks).await?;
     Ok(marks.first().map(|mark| mark.created_at))
+}
+
+/// Has a topic that was moved away say that it comes back from a place, whose copy somebody makes it.
+pub(super) async fn expect(store: &Store, owner: &str, place: &str) -> Result<()> {
+    let mut transaction = store.begin().await?;
+    for lane in &store.topic().lanes {
+        claim::check(&mut transaction, *lane, owner).await?;
+        if let Err(Error::Moved { to }) = locked_head(&mut transaction, *lane).await?.check_hold()
+            && !is_same_place(&to, place)
+        {
+            set(&mut transaction, *lane, holds::FOR_EVER, place).await?;
+        }
+    }
+    transaction.commit().await
 }
 
 /// Lets a topic take events, which is a copy no more, and whatever an earlier move of it said.

@@ -27,6 +27,7 @@ use crate::read::Query;
 use crate::sql::holds::{self, Hold, HoldRow};
 use crate::sql::statements;
 use crate::store::Store;
+use crate::topics::adapter::is_same_place;
 use rows::Lane;
 
 /// Events that are read, and committed, at once, at most: with 10,000 a copy was no faster, and took four times the memory.
@@ -149,39 +150,52 @@ impl TopicCopy {
     /// [`Error::Moved`] where the original was moved, and this is the topic by another URL, or was the topic later,
     /// [`Error::LogDiverged`] where the copy's last event is another one than the original's, and what the backends answer.
     pub async fn run(&self, progress: impl FnMut(u64) + Send) -> Result<Copied> {
-        if self.is_topic().await? {
+        if self.is_topic().await? || !self.claim().await? {
             return Ok(Copied::default());
         }
-        self.claim().await?;
         self.run_since(None, progress).await
     }
 
-    /// Makes this the one who copies onto the topic, which is no other log.
-    pub(crate) async fn claim(&self) -> Result<()> {
+    /// Makes this the one who copies onto the topic, which is no other log; returns false where somebody else has made the copy the
+    /// topic by now.
+    pub(crate) async fn claim(&self) -> Result<bool> {
         for (from, to) in self.lanes() {
             self.check_end(from, to, self.to.head(to).await?).await?;
         }
-        if self.is_itself().await? {
-            return Err(Error::invalid("target", "it is the original itself, by another URL: name another database"));
+        match self.is_itself().await {
+            Ok(false) => Ok(true),
+            Ok(true) => {
+                Err(Error::invalid("target", "it is the original itself, by another URL: name another database"))
+            }
+            Err(Error::Moved { to }) if is_same_place(&to, self.to.place()) && self.is_topic().await? => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Returns whether the copy is the original itself, by another URL; where it is not, this is the one who copies onto it.
     pub(crate) async fn is_itself(&self) -> Result<bool> {
         // Where the original was moved, what is no copy of it is the topic, or was: another may make it so even now.
-        let was_moved = mark::moved_to(&self.from).await?.is_some();
-        let was_copy = claim::take(&self.to, &self.owner, !was_moved).await?;
-        if !was_copy && let Some(to) = mark::moved_to(&self.from).await? {
-            if !was_moved {
-                claim::end(&self.to, &self.owner).await?;
+        let was_moved = loop {
+            let was_moved = mark::moved_to(&self.from).await?.is_some();
+            if claim::take(&self.to, &self.owner, !was_moved).await? {
+                break was_moved;
             }
-            return Err(Error::Moved { to });
-        }
+            match mark::moved_to(&self.from).await? {
+                Some(to) if was_moved => return Err(Error::Moved { to }),
+                Some(to) => {
+                    claim::end(&self.to, &self.owner).await?;
+                    return Err(Error::Moved { to });
+                }
+                None if was_moved => {}
+                None => break false,
+            }
+        };
         let found = claim::owner(&self.from, self.from.topic().lanes[0]).await?;
         let is_itself = found.is_some_and(|owner| owner == self.owner);
         if is_itself {
             claim::end(&self.to, &self.owner).await?;
+        } else if !was_moved {
+            mark::expect(&self.to, &self.owner, self.from.place()).await?;
         }
         Ok(is_itself)
     }

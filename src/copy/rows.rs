@@ -69,11 +69,10 @@ impl<'a> Lane<'a> {
         Pages { store: self.store, table, part: Part { lane: self.id, until, since: None }, after: None }
     }
 
-    /// Counts what only becomes more: commands, snapshots, and versions of metadata.
+    /// Counts what only becomes more: commands, and versions of metadata.
     pub(super) async fn sums(self) -> Result<Vec<i64>> {
         let mut sums = Vec::new();
-        for (table, what) in [("commands", "COUNT(*)"), ("snapshots", "COUNT(*)"), ("streams", "SUM(metadata_version)")]
-        {
+        for (table, what) in [("commands", "COUNT(*)"), ("streams", "SUM(metadata_version)")] {
             let sum: Vec<i64> = self.store.fetch(copy::sum(self.store.dialect()?, table, what, self.id)).await?;
             sums.push(sum.into_iter().sum());
         }

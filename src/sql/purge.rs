@@ -1,8 +1,13 @@
 //! The statements that remove a lane with all that it holds.
 
+use std::time::Duration;
+
 use super::{Dialect, Sql, Statement, copy, holds};
 use crate::position::LaneId;
 use crate::schema::model;
+
+/// For how long each of the statements may run.
+pub(crate) const LIMIT: Duration = Duration::from_mins(10);
 
 /// Removes a lane and its rows from every table, in an open transaction. The triggers that keep the log let these deletes
 /// through, and no later ones.
@@ -23,8 +28,8 @@ pub(crate) fn lane(dialect: Dialect, lane: LaneId) -> Vec<Statement> {
     };
     let mut all = vec![statement(permit)];
     if dialect == Dialect::Postgres {
-        // The session's own is for calls that take no time to speak of: whoever waits for this has a limit for it.
-        all.push(statement("SET LOCAL statement_timeout = 0"));
+        // The session's own is for calls that take no time to speak of.
+        all.push(statement(&format!("SET LOCAL statement_timeout = '{}s'", LIMIT.as_secs())));
     }
     all.extend(tables.into_iter().rev().map(|table| copy::clear(dialect, table, lane)));
     all.push(statement(revoke));

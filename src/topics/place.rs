@@ -104,7 +104,8 @@ impl Topics {
                     return self.change(ready, &name, Command::Update(config, expected)).await;
                 }
                 // What is beside the events goes along, and what comes meanwhile.
-                let cutover = copy.cutover(|_| {}).await?;
+                let wanted = async { self.checked_change(ready, &config, expected).await.map(drop) };
+                let cutover = copy.cutover_if(wanted, |_| {}).await?;
                 return self.record(ready, &copy, &cutover, current, (config, expected)).await;
             }
             // Nothing can keep writers waiting there: they are to be stopped before.

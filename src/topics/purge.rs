@@ -18,7 +18,7 @@ use crate::sql::{Dialect, Statement, purge};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
-/// For how long a topic that is being purged takes no events, and each of the statements that remove it may take.
+/// For how long a topic that is being purged takes no events.
 const LEASE: Duration = Duration::from_mins(10);
 
 /// How often the lease is prolonged while the log is read.
@@ -61,7 +61,7 @@ impl Topics {
         let days = config
             .retention_days()
             .ok_or_else(|| kept("it is kept for ever: give it a retention in days, before it is deleted".to_owned()))?;
-        let store = self.inner.open_with(&config, |url| url.with_statement_timeout(LEASE)).await?;
+        let store = self.inner.open_with(&config, |url| url.with_statement_timeout(purge::LIMIT)).await?;
         let mut until = freeze(&store).await?;
         let purged = async {
             check_kept(&store, name, days).await?;
