@@ -288,6 +288,9 @@ async fn a_copy_that_is_the_topic_is_left_alone(f: &Fixture) -> Verdict {
     copy.cutover(|_| {}).await?;
     ensure_eq!(read_one(copy.to()).await?, 2, "the event that is read after the move");
     ensure_eq!(copy.run(|_| {}).await?, Copied::default(), "what was copied onto the topic");
+    // Somebody has looked whether it is the topic before it was.
+    let late = TopicCopy::of(f.store.clone(), copy.to().clone());
+    ensure!(!late.claim().await?, "somebody copies onto the topic");
     append(copy.to(), "a").await?;
     ensure_eq!(read_one(copy.to()).await?, 3, "the event that is read after a copy onto the topic");
     append(copy.to(), "new").await?;
@@ -297,6 +300,7 @@ async fn a_copy_that_is_the_topic_is_left_alone(f: &Fixture) -> Verdict {
         "what was copied onto a topic that has gone on"
     );
     ensure!(copy.cutover(|_| {}).await?.already(), "the copy is said not to have been the topic");
+    ensure!(!late.claim().await?, "somebody copies onto a topic that has gone on");
     let verified = copy.verify(|_| {}).await?;
     ensure!(verified.is_same() && verified.events == 2, "what was moved is said to differ: {verified:?}");
     copy.to().close().await;

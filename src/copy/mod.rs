@@ -27,7 +27,6 @@ use crate::read::Query;
 use crate::sql::holds::{self, Hold, HoldRow};
 use crate::sql::statements;
 use crate::store::Store;
-use crate::topics::adapter::is_same_place;
 use rows::Lane;
 
 /// Events that are read, and committed, at once, at most: with 10,000 a copy was no faster, and took four times the memory.
@@ -159,15 +158,18 @@ impl TopicCopy {
     /// Makes this the one who copies onto the topic, which is no other log; returns false where somebody else has made the copy the
     /// topic by now.
     pub(crate) async fn claim(&self) -> Result<bool> {
-        for (from, to) in self.lanes() {
-            self.check_end(from, to, self.to.head(to).await?).await?;
-        }
-        match self.is_itself().await {
+        let claimed = async {
+            for (from, to) in self.lanes() {
+                self.check_end(from, to, self.to.head(to).await?).await?;
+            }
+            self.is_itself().await
+        };
+        match claimed.await {
             Ok(false) => Ok(true),
             Ok(true) => {
                 Err(Error::invalid("target", "it is the original itself, by another URL: name another database"))
             }
-            Err(Error::Moved { to }) if is_same_place(&to, self.to.place()) && self.is_topic().await? => Ok(false),
+            Err(Error::Moved { .. } | Error::LogDiverged { .. }) if self.is_topic().await? => Ok(false),
             Err(error) => Err(error),
         }
     }
