@@ -406,11 +406,18 @@ macro_rules! conformance_suite {
             cutover {
                 a_copy_follows_what_is_written
                 what_readers_share_is_copied
+                a_legal_hold_is_copied_and_compared
                 what_the_original_has_since_is_counted_and_is_no_difference
                 writers_wait_while_a_topic_is_moved
                 a_writer_whose_own_deadline_is_shorter_is_told_of_the_move
                 a_topic_that_was_moved_takes_nothing_at_its_old_place
                 a_move_that_was_given_up_lets_writers_go_on
+                whoever_follows_is_told_that_the_original_was_moved
+                a_projection_goes_on_after_its_topic_comes_back
+                what_comes_under_a_clock_that_went_back_goes_along
+                the_prompt_heeds_a_move
+            }
+            ownership {
                 a_topic_is_moved_to_one_place_only
                 a_lease_that_ended_closes_nothing
                 a_lease_is_ended_by_its_owner
@@ -421,11 +428,7 @@ macro_rules! conformance_suite {
                 a_cutover_whose_copy_another_one_has_taken_closes_nothing
                 a_copy_that_was_lost_is_made_anew
                 a_cutover_that_somebody_relies_on_is_not_undone
-                whoever_follows_is_told_that_the_original_was_moved
                 what_was_moved_away_takes_nothing_until_it_is_the_topic_again
-                a_projection_goes_on_after_its_topic_comes_back
-                what_comes_under_a_clock_that_went_back_goes_along
-                the_prompt_heeds_a_move
             }
             moving {
                 a_topic_with_its_log_is_moved_there_and_back

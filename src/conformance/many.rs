@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::case::{Failure, Verdict};
 use super::harness::{Fixture, with_options};
+use crate::backend::Backend;
 use crate::config::Config;
 use crate::copy::TopicCopy;
 use crate::error::Result;
@@ -123,6 +124,12 @@ pub(super) async fn read_shared(store: &Store) -> Result<()> {
 /// Copies the case's own topic to a database in memory.
 pub(super) async fn copy(f: &Fixture) -> Result<TopicCopy> {
     TopicCopy::begin(f.store.clone(), "sqlite::memory:?migrate=auto".parse()?).await
+}
+
+/// Returns the copy's way back to the case's database.
+pub(super) async fn back(f: &Fixture, copy: &TopicCopy) -> Result<TopicCopy> {
+    let config = url(f).parse::<Config>()?.with_topic(&f.store.topic().name)?;
+    TopicCopy::between(copy.to().clone(), Arc::clone(f.store.backend()) as Arc<dyn Backend>, &config).await
 }
 
 /// A store of a topic in the case's database, whatever the configuration says.

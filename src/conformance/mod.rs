@@ -57,6 +57,8 @@ mod moving;
 mod names;
 mod order;
 mod overview;
+#[cfg(feature = "sqlite")]
+mod ownership;
 mod paging;
 mod process;
 #[cfg(feature = "_sql")]
@@ -119,6 +121,8 @@ pub const FAMILIES: &[(&str, &[Case])] = &[
     ("instances", instances::CASES),
     #[cfg(feature = "sqlite")]
     ("cutover", cutover::CASES),
+    #[cfg(feature = "sqlite")]
+    ("ownership", ownership::CASES),
     #[cfg(feature = "sqlite")]
     ("moving", moving::CASES),
     #[cfg(feature = "sqlite")]

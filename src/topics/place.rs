@@ -106,7 +106,7 @@ impl Topics {
                 // What is beside the events goes along, and what comes meanwhile.
                 let wanted = async { self.checked_change(ready, &config, expected).await.map(drop) };
                 let cutover = copy.cutover_if(wanted, |_| {}).await?;
-                return self.record(ready, &copy, &cutover, current, (config, expected)).await;
+                return self.record(ready, &copy, &cutover, current, config, expected).await;
             }
             // Nothing can keep writers waiting there: they are to be stopped before.
             if heads(&to).await? != heads(&from).await? {

@@ -44,7 +44,7 @@ impl Topics {
             let wanted = async { self.checked_change(&ready, &config, expected).await.map(drop) };
             let cutover = copy.cutover_if(wanted, progress).await?;
             let start = std::time::Instant::now();
-            self.record(&ready, &copy, &cutover, &current.config, (config.clone(), expected)).await?;
+            self.record(&ready, &copy, &cutover, &current.config, config.clone(), expected).await?;
             Ok((self.get(&name)?, Cutover { pause: cutover.pause + start.elapsed(), ..cutover }))
         };
         let moved = moved.await;
@@ -60,7 +60,8 @@ impl Topics {
         copy: &TopicCopy,
         cutover: &Cutover,
         current: &TopicConfig,
-        (config, expected): (TopicConfig, Version),
+        config: TopicConfig,
+        expected: Version,
     ) -> Result<()> {
         let (name, home) = (config.name.clone(), adapter::place(current)?.home);
         let recorded = self.change(ready, &name, Command::Update(config, expected)).await;

@@ -108,6 +108,7 @@ const SLOW: &[&str] = &[
     "configuration::",
     "instances::",
     "cutover::",
+    "ownership::",
     "moving::",
     "restoring::",
 ];
