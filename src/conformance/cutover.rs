@@ -98,6 +98,8 @@ async fn a_legal_hold_is_copied_and_compared(f: &Fixture) -> Verdict {
     ensure_eq!(copy.verify(|_| {}).await?.rows, 0, "rows that differ");
     f.store.under_locks(|dialect, lane| vec![holds::end(dialect, lane, hold)]).await?;
     ensure_eq!(copy.verify(|_| {}).await?.rows, lanes, "rows that differ where a hold was released");
+    copy.run(|_| {}).await?;
+    ensure_eq!(copy.verify(|_| {}).await?.rows, 0, "rows that differ after the copy has no hold either");
     copy.to().close().await;
     Ok(())
 }
