@@ -74,8 +74,12 @@ impl Context {
 
     /// Checks that events of the caller's own may be appended to the topic that is asked for.
     pub(super) fn check_topic(&self) -> Result<(), Failure> {
-        let config = self.config()?;
-        if self.topic.as_deref().unwrap_or(config.topic()) == CONFIG_TOPIC {
+        self.check_topic_of(DEFAULT_TOPIC)
+    }
+
+    /// As [`Context::check_topic`], where the topic of a name is meant unless another is asked for.
+    pub(super) fn check_topic_of(&self, name: &str) -> Result<(), Failure> {
+        if self.topic_or(name)? == CONFIG_TOPIC {
             let reason = "topic \"topics\" keeps the configuration of topics, which anything else would make unreadable: \
                           change it with `annals topic`";
             return Err(Failure::usage(reason));
@@ -94,10 +98,15 @@ impl Context {
     /// Opens the store of the topic that is asked for, or else of the topic of a name. It is created, with so many lanes,
     /// where there is none.
     pub(crate) async fn store_for(&self, topic: &str, lanes: u16) -> Result<Store, Failure> {
+        let topic = self.topic_or(topic)?;
+        self.store_of(self.any().await?, &topic, Some(lanes)).await
+    }
+
+    /// Returns the topic that is asked for, or else a name.
+    fn topic_or(&self, name: &str) -> Result<String, Failure> {
         let config = self.config()?;
         let of_url = Some(config.topic()).filter(|topic| *topic != DEFAULT_TOPIC);
-        let topic = self.topic.as_deref().or(of_url).unwrap_or(topic).to_owned();
-        self.store_of(self.any().await?, &topic, Some(lanes)).await
+        Ok(self.topic.as_deref().or(of_url).unwrap_or(name).to_owned())
     }
 
     async fn store_of(&self, base: Store, topic: &str, lanes: Option<u16>) -> Result<Store, Failure> {

@@ -64,7 +64,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         return Err(Failure::usage("both URLs name the same database"));
     }
     check_file(&from)?;
-    check_file(&to)?;
+    if !args.reopen {
+        check_file(&to)?;
+    }
     let original = Store::connect_with(from.clone()).await.map_err(|error| advised(&from, error))?;
     let copied = copy_all(&args, context, (&from, &to), &original).await;
     original.close().await;
@@ -138,7 +140,7 @@ async fn reopen_all(
 }
 
 /// Says of which topic an error is, and what it means for a copy.
-fn of_topic(name: &str, error: Error) -> Failure {
+pub(super) fn of_topic(name: &str, error: Error) -> Failure {
     match error {
         Error::LogDiverged { position, .. } => {
             let reason = format!(
@@ -147,7 +149,12 @@ fn of_topic(name: &str, error: Error) -> Failure {
             );
             Failure::new(Exit::Conflict, reason)
         }
-        error => Failure::from(error).at(&format!("topic {name:?}")),
+        error => {
+            // Somebody else's log, or somebody else who copies: the command is right.
+            let is_others = matches!(error, Error::Invalid { what: "target", .. });
+            let failure = Failure::from(error).at(&format!("topic {name:?}"));
+            if is_others { Failure { exit: Exit::Conflict, ..failure } } else { failure }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::{Fixture, with_options};
-use super::many::{configuration, here, initialized, memory, put, topics, until, url};
+use super::many::{configuration, event, here, initialized, memory, put, topics, until, url};
 use crate::error::Error;
 use crate::event::NewEvent;
 use crate::position::{Position, Version};
@@ -26,6 +26,8 @@ pub(super) const CASES: &[Case] = cases![
     a_topic_that_was_never_created_is_unknown: "21.9" if Url;
     a_topic_that_exists_is_not_created_again: "21.9" if Url;
     a_deleted_topic_is_hidden_and_comes_back_with_its_log: "21.9", "21.10" if Url;
+    who_held_a_deleted_topic_hears_where_it_is_created_again: "21.10" if Url;
+    what_can_not_be_used_is_not_recorded: "21.6" if Url, Sql;
     another_instance_finds_the_topics: "21.8" if Url;
     another_instance_hears_of_changes: "21.11" if Url;
     of_two_that_change_a_topic_one_conflicts: "21.11" if Url;
@@ -155,6 +157,30 @@ async fn a_deleted_topic_is_hidden_and_comes_back_with_its_log(f: &Fixture) -> V
     ensure_eq!(again.version, Version::new(3), "the version of the configuration");
     ensure_eq!(*topics.store("a").await?.topic(), log, "lanes and identity of the log");
     ensure_eq!(topics.version("a", "s").await?, Version::new(1), "the version of a stream of before");
+    topics.close().await;
+    Ok(())
+}
+
+async fn who_held_a_deleted_topic_hears_where_it_is_created_again(f: &Fixture) -> Verdict {
+    let topics = initialized(f).await?;
+    let made = topics.create(here(f, "a").build()?).await?;
+    let (held, thing) = (topics.store("a").await?, f.stream("s")?);
+    held.append(&thing, Expected::Any, [event()?]).await?;
+    topics.delete("a", made.version).await?;
+    topics.create(memory("a").build()?).await?;
+    ensure_err!(held.append(&thing, Expected::Any, [event()?]).await, Error::Moved { .. });
+    put(&topics, "a", "s").await?;
+    topics.close().await;
+    Ok(())
+}
+
+async fn what_can_not_be_used_is_not_recorded(f: &Fixture) -> Verdict {
+    let topics = initialized(f).await?;
+    let made = topics.create(here(f, "a").build()?).await?;
+    let changed = made.config.change().durability("eternal").build()?;
+    ensure_err!(topics.update(changed, made.version).await, Error::Url { reason } if reason.contains("eternal"));
+    ensure_eq!(topics.get("a")?, made, "the topic");
+    put(&topics, "a", "s").await?;
     topics.close().await;
     Ok(())
 }

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::json::Json;
 use crate::position::Version;
 use crate::projection::Projection;
+use crate::snapshot::NewSnapshot;
 use crate::sql::holds::{self, Hold};
 use crate::store::Store;
 use crate::stream::{Expected, Stream};
@@ -28,6 +29,7 @@ use crate::stream::{Expected, Stream};
 pub(super) const CASES: &[Case] = cases![
     a_copy_follows_what_is_written: "22.5" if Url, Sql;
     what_readers_share_is_copied: "22.1" if Url, Sql;
+    a_snapshot_that_was_pruned_since_is_no_difference: "22.4" if Url, Sql;
     a_legal_hold_is_copied_and_compared: "22.1", "22.4" if Url, Sql;
     what_the_original_has_since_is_counted_and_is_no_difference: "22.4" if Url, Sql;
     writers_wait_while_a_topic_is_moved: "22.6" if Url, Sql;
@@ -82,6 +84,21 @@ async fn what_readers_share_is_copied(f: &Fixture) -> Verdict {
         let letter = store.dead_letters("group", None, 1).await?.pop().and_then(|letter| letter.reason);
         ensure_eq!(letter.as_deref(), Some("broken"), "why an event failed for good");
     }
+    copy.to().close().await;
+    Ok(())
+}
+
+async fn a_snapshot_that_was_pruned_since_is_no_difference(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let state = || Json::parse("1");
+    f.store.save_snapshot(&NewSnapshot::new(f.stream("a")?, Version::new(1), state()?)).await?;
+    let copy = copy(f).await?;
+    copy.run(|_| {}).await?;
+    append(&f.store, "a").await?;
+    f.store.save_snapshot(&NewSnapshot::new(f.stream("a")?, Version::new(2), state()?)).await?;
+    ensure_eq!(f.store.prune_snapshots("a", Version::new(2)).await?, 1, "snapshots that are pruned");
+    copy.run(|_| {}).await?;
+    ensure!(copy.verify(|_| {}).await?.is_same(), "a snapshot that the original has no more is a difference");
     copy.to().close().await;
     Ok(())
 }

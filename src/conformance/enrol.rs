@@ -383,6 +383,8 @@ macro_rules! conformance_suite {
                 a_topic_that_was_never_created_is_unknown
                 a_topic_that_exists_is_not_created_again
                 a_deleted_topic_is_hidden_and_comes_back_with_its_log
+                who_held_a_deleted_topic_hears_where_it_is_created_again
+                what_can_not_be_used_is_not_recorded
                 another_instance_finds_the_topics
                 another_instance_hears_of_changes
                 of_two_that_change_a_topic_one_conflicts
@@ -406,6 +408,7 @@ macro_rules! conformance_suite {
             cutover {
                 a_copy_follows_what_is_written
                 what_readers_share_is_copied
+                a_snapshot_that_was_pruned_since_is_no_difference
                 a_legal_hold_is_copied_and_compared
                 what_the_original_has_since_is_counted_and_is_no_difference
                 writers_wait_while_a_topic_is_moved
@@ -423,6 +426,7 @@ macro_rules! conformance_suite {
                 a_lease_is_ended_by_its_owner
                 a_copy_that_is_the_topic_is_left_alone
                 an_earlier_copy_is_refused_once_a_later_one_has_begun
+                a_follower_that_ends_leaves_a_later_copy_alone
                 what_became_the_topic_later_is_no_copy
                 a_move_back_that_was_cut_off_is_completed
                 a_cutover_whose_copy_another_one_has_taken_closes_nothing
@@ -459,6 +463,7 @@ macro_rules! conformance_suite {
                 a_log_that_moves_in_is_the_same_in_every_field
                 what_is_beside_the_events_moves_in_with_them
                 only_what_continues_a_log_is_restored
+                what_is_moved_or_was_takes_no_restored_events
                 an_append_beside_a_cutover_is_copied_or_refused
             }
             races {

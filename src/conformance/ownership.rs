@@ -1,12 +1,14 @@
 //! Contract section 22: whose a topic and its copy are, where several move them, or one of them was cut off.
 
 use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt as _;
 use uuid::Uuid;
 
-use super::case::{Case, Verdict, cases, ensure, ensure_eq, ensure_err};
+use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq, ensure_err};
 use super::harness::Fixture;
 use super::many::{File, append, back, copy};
 use crate::command::Command;
@@ -22,6 +24,7 @@ pub(super) const CASES: &[Case] = cases![
     a_lease_is_ended_by_its_owner: "22.6" if Url, Sql;
     a_copy_that_is_the_topic_is_left_alone: "22.6" if Url, Sql;
     an_earlier_copy_is_refused_once_a_later_one_has_begun: "22.6" if Url, Sql;
+    a_follower_that_ends_leaves_a_later_copy_alone: "22.5", "22.6" if Url, Sql;
     what_became_the_topic_later_is_no_copy: "22.6" if Url, Sql;
     a_move_back_that_was_cut_off_is_completed: "22.6" if Url, Sql;
     a_cutover_whose_copy_another_one_has_taken_closes_nothing: "22.6" if Url, Sql;
@@ -153,6 +156,29 @@ async fn an_earlier_copy_is_refused_once_a_later_one_has_begun(f: &Fixture) -> V
     ensure_eq!(metadata.as_ref().map(Json::as_str), Some(r#"{"is":"new"}"#), "metadata of the copy");
     later.cutover(|_| {}).await?;
     ensure_err!(earlier.more(None, &mut copied, &mut progress).await, Error::Invalid { what: "target", .. });
+    earlier.to().close().await;
+    Ok(())
+}
+
+async fn a_follower_that_ends_leaves_a_later_copy_alone(f: &Fixture) -> Verdict {
+    append(&f.store, "a").await?;
+    let earlier = Arc::new(copy(f).await?);
+    let later = TopicCopy::of(f.store.clone(), earlier.to().clone());
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let following = tokio::spawn({
+        let earlier = Arc::clone(&earlier);
+        async move { earlier.follow(ended.map(drop), |_| {}).await }
+    });
+    while later.to().version("a").await?.get() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    later.run(|_| {}).await?;
+    f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
+    drop(end);
+    let followed = following.await.map_err(|error| Failure(error.to_string()))?;
+    ensure_err!(followed, Error::Invalid { what: "target", .. });
+    later.more(None, &mut Copied::default(), &mut |_| {}).await?;
+    ensure!(later.to().command(Uuid::from_u128(1)).await?.is_some(), "a command is unknown to the copy");
     earlier.to().close().await;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -13,6 +14,7 @@ use super::together::sound_log;
 use crate::append::Append;
 use crate::backend::Backend;
 use crate::command::Command;
+use crate::copy::{claim, mark};
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::json::Json;
@@ -26,6 +28,7 @@ pub(super) const CASES: &[Case] = cases![
     a_log_that_moves_in_is_the_same_in_every_field: "22.1" if Url, Sql;
     what_is_beside_the_events_moves_in_with_them: "22.1" if Url, Sql;
     only_what_continues_a_log_is_restored: "22.2", "22.3" if Sql;
+    what_is_moved_or_was_takes_no_restored_events: "22.6", "23.3" if Url, Sql;
     an_append_beside_a_cutover_is_copied_or_refused: "22.6" if Sql;
 ];
 
@@ -172,6 +175,32 @@ async fn only_what_continues_a_log_is_restored(f: &Fixture) -> Verdict {
         event.lane = log[0].lane;
     }
     ensure_eq!(copied, log, "the log that was restored");
+    Ok(())
+}
+
+async fn what_is_moved_or_was_takes_no_restored_events(f: &Fixture) -> Verdict {
+    let stream = f.filled("a", 1).await?;
+    let copy = copy(f).await?;
+    let restore = async |version: i64| {
+        let mut event = f.store.read_stream(stream.id()).await?.remove(0);
+        (event.position, event.aggregate_version) = (Position::new(version), Version::new(version));
+        event.event_id = Uuid::now_v7();
+        f.store.backend().restore(event.lane, &[event]).await.map(drop)
+    };
+    claim::begin(&f.store, "somebody").await?;
+    restore(2).await?;
+    let until = copy.hold(Duration::from_mins(1)).await?;
+    ensure_err!(restore(3).await, Error::Held { .. });
+    ensure_err!(claim::begin(&f.store, "somebody").await, Error::Held { .. });
+    mark::end_lease(&f.store, until).await;
+    // Who began before is not the one any more, and what he is about to write may be old.
+    ensure_err!(claim::end(&f.store, "somebody").await, Error::Invalid { what: "target", .. });
+    restore(3).await?;
+    copy.cutover(|_| {}).await?;
+    ensure_err!(restore(4).await, Error::Moved { .. });
+    ensure_err!(claim::begin(&f.store, "somebody").await, Error::Moved { .. });
+    ensure_eq!(copy.to().version(stream.id()).await?.get(), 3, "the version where the topic is");
+    copy.to().close().await;
     Ok(())
 }
 

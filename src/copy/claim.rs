@@ -3,12 +3,29 @@
 //! A row in the holds of each lane says so, which is over from the beginning and thus keeps nobody from anything. Making the copy
 //! the topic removes it: while it is there, the copy is none yet, or not all of it.
 
-use super::mark::lock;
+use super::mark::{lock, locked_head};
 use crate::error::{Error, Result};
 use crate::position::LaneId;
 use crate::sql::holds::{self, COPY, Reason};
 use crate::store::Store;
 use crate::transaction::Transaction;
+
+/// Makes somebody the one who restores a log into a topic, which is a copy from then on, until [`end`].
+///
+/// # Errors
+/// [`Error::Held`] and [`Error::Moved`] where the topic is being moved, or was.
+pub(crate) async fn begin(topic: &Store, owner: &str) -> Result<()> {
+    let mut transaction = topic.begin().await?;
+    let dialect = transaction.dialect();
+    for lane in &topic.topic().lanes {
+        let head = locked_head(&mut transaction, *lane).await?;
+        if transaction.write(holds::end(dialect, *lane, COPY)).await? == 0 {
+            head.check_hold()?;
+        }
+        transaction.write(holds::begin(dialect, *lane, COPY, holds::LONG_AGO, owner)).await?;
+    }
+    transaction.commit().await
+}
 
 /// Makes somebody the one who copies onto a topic, if somebody was before, or anew. Returns whether somebody was.
 pub(super) async fn take(copy: &Store, owner: &str, anew: bool) -> Result<bool> {
@@ -25,8 +42,8 @@ pub(super) async fn take(copy: &Store, owner: &str, anew: bool) -> Result<bool> 
     Ok(was_copy)
 }
 
-/// Ends what [`take`] began, unless somebody else has taken it since.
-pub(super) async fn end(copy: &Store, owner: &str) -> Result<()> {
+/// Ends what [`take`] or [`begin`] began, unless somebody else has taken it since.
+pub(crate) async fn end(copy: &Store, owner: &str) -> Result<()> {
     let mut transaction = copy.begin().await?;
     for lane in &copy.topic().lanes {
         check(&mut transaction, *lane, owner).await?;

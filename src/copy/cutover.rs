@@ -65,17 +65,18 @@ impl TopicCopy {
                 () = &mut end => true,
                 () = self.news() => false,
             };
-            let before = copied.events;
             // The rows beside the events are many and small: they are copied with the last events.
             if is_over {
-                let last = self.run(|events| progress(before + events)).await?;
-                return Ok(Copied { events: before + last.events, rows: copied.rows + last.rows });
+                if !self.is_topic().await? {
+                    self.more(None, &mut copied, &mut progress).await?;
+                }
+                return Ok(copied);
             }
             // Somebody else may have made the copy the topic, which is written to then, or another copy.
             match mark::moved_to(&self.from).await? {
                 Some(_) if self.is_topic().await? => return Ok(copied),
                 Some(to) if !is_same_place(&to, self.to.place()) => {
-                    self.run(|events| progress(copied.events + events)).await?;
+                    self.more(None, &mut copied, &mut progress).await?;
                     return Err(Error::Moved { to });
                 }
                 _ => {}

@@ -14,7 +14,8 @@ use crate::store::Store;
 use crate::topics::adapter::is_same_place;
 use crate::transaction::Transaction;
 
-/// Has a topic take no events for some time, and returns until when, which tells this lease from all others.
+/// Has a topic take no events for some time, and returns until when, which tells this lease from all others. Who copies or
+/// restores something onto it is refused from then on: it is no copy.
 ///
 /// # Errors
 /// [`Error::Held`] where somebody else does that already, [`Error::Moved`] where it was moved.
@@ -26,6 +27,7 @@ pub(crate) async fn hold(store: &Store, lease: Duration, reason: &str) -> Result
         head.check_hold()?;
         let until = *until.get_or_insert((head.clock + lease).trunc_subsecs(6));
         set(&mut transaction, *lane, until, reason).await?;
+        transaction.write(holds::end(transaction.dialect(), *lane, holds::COPY)).await?;
     }
     transaction.commit().await?;
     until.ok_or(Error::Closed)

@@ -1,6 +1,6 @@
 //! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
 
-mod claim;
+pub(crate) mod claim;
 mod cutover;
 pub(crate) mod mark;
 pub(crate) mod rows;
@@ -167,7 +167,7 @@ impl TopicCopy {
         match claimed.await {
             Ok(false) => Ok(true),
             Ok(true) => {
-                Err(Error::invalid("target", "it is the original itself, by another URL: name another database"))
+                Err(Error::invalid("place", "it is the original itself, by another URL: name another database"))
             }
             Err(Error::Moved { .. } | Error::LogDiverged { .. }) if self.is_topic().await? => Ok(false),
             Err(error) => Err(error),
@@ -361,16 +361,21 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
     if there.incarnation == incarnation {
         return Ok(());
     }
-    if topic.event_count().await? > 0 {
+    let mut transaction = topic.begin().await?;
+    let (dialect, mut is_empty) = (transaction.dialect(), true);
+    for lane in &there.lanes {
+        is_empty &= mark::locked_head(&mut transaction, *lane).await?.head == Position::ZERO;
+        transaction.write(holds::end(dialect, *lane, holds::COPY)).await?;
+        transaction.write(holds::begin(dialect, *lane, holds::COPY, holds::LONG_AGO, "nobody yet")).await?;
+    }
+    if !is_empty {
         let reason = format!(
             "topic {:?} holds another log there: choose a database without it, or reincarnate neither of two that are the same",
             there.name
         );
         return Err(Error::invalid("target", reason));
     }
-    claim::take(topic, "nobody yet", true).await?;
-    let mut transaction = topic.begin().await?;
-    transaction.write(statements::reincarnate(topic.dialect()?, &there.name, incarnation)).await?;
+    transaction.write(statements::reincarnate(dialect, &there.name, incarnation)).await?;
     transaction.commit().await
 }
 

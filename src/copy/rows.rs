@@ -102,12 +102,7 @@ impl<'a> Lane<'a> {
     pub(crate) async fn add(self, table: &'static Table, rows: Vec<Cells>) -> Result<u64> {
         let dialect = self.store.dialect()?;
         if copy::describes_streams(table) {
-            let mut transaction = self.begin().await?;
-            for row in &rows {
-                transaction.write(copy::describe_stream(dialect, self.id, row)).await?;
-            }
-            transaction.commit().await?;
-            return Ok(0);
+            return self.describe(&rows).await.map(|_| 0);
         }
         let known = self.counterparts(table, &rows).await?;
         let is_known = |row: &Cells| known.contains(&with_lane(table, row, self.id));
@@ -121,6 +116,16 @@ impl<'a> Lane<'a> {
         transaction.write(copy::insert(dialect, table, self.id, &missing)).await?;
         transaction.commit().await?;
         Ok(missing.len() as u64)
+    }
+
+    /// Sets what applications say of streams, and returns how many of those streams are there.
+    pub(crate) async fn describe(self, rows: &[Cells]) -> Result<u64> {
+        let (mut transaction, mut there) = (self.begin().await?, 0);
+        for row in rows {
+            there += transaction.write(copy::describe_stream(transaction.dialect(), self.id, row)).await?;
+        }
+        transaction.commit().await?;
+        Ok(there)
     }
 
     /// Replaces the rows of a table by others, without leases, where the two differ, and returns how many it has written.

@@ -106,7 +106,10 @@ impl TopicCopy {
             verified.rows += lacking(&holds, &known).max(lacking(&known, &holds)) as u64;
             for table in rows::tables(&rows::COMPARED) {
                 let lacking = original.differences(table, end, copy).await?;
-                verified.rows += lacking.max(copy.differences(table, end, original).await?);
+                // Snapshots that the original has pruned since do no harm.
+                let is_kept = table.name != model::SNAPSHOTS.name;
+                let surplus = if is_kept { copy.differences(table, end, original).await? } else { 0 };
+                verified.rows += lacking.max(surplus);
             }
         }
         (verified.from_hash, verified.to_hash) = (from_topic.finish(), to_topic.finish());

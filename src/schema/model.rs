@@ -247,7 +247,7 @@ pub const COMMANDS: Table = Table::new(
     &["lane_id", "command_id"],
 );
 
-const SNAPSHOTS: Table = Table::new(
+pub(crate) const SNAPSHOTS: Table = Table::new(
     "snapshots",
     "The states of aggregates at some version. Only a shortcut: without any, every answer is the same.",
     &[

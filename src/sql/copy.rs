@@ -103,13 +103,6 @@ pub(crate) fn delete(dialect: Dialect, table: &'static Table, lane: LaneId, keys
     sql.done()
 }
 
-/// Deletes the rows of a lane.
-pub(crate) fn clear(dialect: Dialect, table: &'static Table, lane: LaneId) -> Statement {
-    let mut sql = Sql::new(dialect, "copy rows");
-    sql.push("DELETE FROM {s}").push(table.name).add(" WHERE lane_id = ?", [lane.get().into()]);
-    sql.done()
-}
-
 /// Inserts rows into a lane, at most [`rows_at_once`].
 pub(crate) fn insert(dialect: Dialect, table: &'static Table, lane: LaneId, rows: &[Vec<Value>]) -> Statement {
     let mut sql = Sql::new(dialect, "copy rows");

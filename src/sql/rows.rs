@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{Payload, RecordedEvent};
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
-use crate::sql::{Row, holds};
+use crate::sql::Row;
+use crate::sql::holds::{self, Reason};
 
 /// A driver's row, read by column number.
 pub(crate) trait RowRead {
@@ -253,6 +254,13 @@ impl HeadRow {
             Some((until, _)) if *until > self.clock => Err(Error::Held { until: *until }),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the head of a lane to which events are restored, of a topic that somebody copies, or that takes events.
+    pub(crate) fn restorable(lane: LaneId, head: Option<&Self>, copier: Option<&Reason>) -> Result<Position> {
+        let head = head.ok_or(Error::LogDiverged { lane: lane.get(), position: Position::ZERO })?;
+        copier.map_or_else(|| head.check_hold(), |_| Ok(()))?;
+        Ok(head.head)
     }
 
     /// Returns until when the lane takes no events for some reason.

@@ -171,6 +171,10 @@ impl Topics {
         let (current, place) = self.checked_change(&ready, &config, expected).await?;
         let name = config.name.clone();
         if place.home == adapter::place(&current.config)?.home {
+            if !config.is_at_the_place_of(&current.config) {
+                // What can't be used is not recorded: nobody could reach the topic.
+                self.inner.registry.reach(place.existing()).await?;
+            }
             self.change(&ready, &name, Command::Update(config, expected)).await?;
         } else {
             self.reconnect(&ready, &current.config, config, place, expected).await?;

@@ -147,6 +147,9 @@ impl Model {
         if known.len() > SHOWN {
             known[SHOWN] = "…";
         }
+        if known.is_empty() {
+            known.push("none that is configured, `annals topic create` configures one");
+        }
         Error::UnknownTopic { topic: name.to_owned(), known: known.join(", ") }
     }
 
@@ -186,7 +189,10 @@ impl Model {
             (None, Some(entry)) => {
                 entry.deleted_at = Some(change.at);
                 entry.topic.version = change.version;
-                entry.store = Arc::default();
+                // Who holds the store is to hear where the topic is created again, if it is.
+                if change.kind == TopicChangeKind::Purged {
+                    entry.store = Arc::default();
+                }
             }
             (None, None) => {
                 let source =

@@ -152,5 +152,5 @@ pub(super) fn replica(config: &TopicConfig) -> Result<Option<Place>> {
     if let Some(schema) = &config.schema {
         url = url.with_option("schema", schema);
     }
-    adapter::place_of_url(&url).map(Some)
+    adapter::place_of_url(&url).map(|place| Some(place.existing()))
 }

@@ -241,16 +241,16 @@ async fn prolong(store: &Store, topic: &str, until: DateTime<Utc>) -> Result<Dat
 /// Removes everything, unless a hold or an event came meanwhile.
 async fn remove(store: &Store, topic: &str, events: u64, until: DateTime<Utc>) -> Result<()> {
     let mut transaction = store.begin().await?;
-    let (dialect, mut found) = (transaction.dialect(), 0);
+    let (dialect, mut heads) = (transaction.dialect(), Vec::new());
     for lane in &store.topic().lanes {
-        found += locked(&mut transaction, topic, *lane, until).await?.head.get().unsigned_abs();
+        heads.push((*lane, locked(&mut transaction, topic, *lane, until).await?.head));
     }
-    if found != events {
+    if heads.iter().map(|(_, head)| head.get().unsigned_abs()).sum::<u64>() != events {
         let reason = "it was written to while it was purged, and everything is there still: export it again".to_owned();
         return Err(Error::Kept { topic: topic.to_owned(), reason });
     }
-    for lane in &store.topic().lanes {
-        for statement in purge::lane(dialect, *lane) {
+    for (lane, head) in heads {
+        for statement in purge::lane(dialect, lane, head) {
             transaction.write(statement).await?;
         }
     }

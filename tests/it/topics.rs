@@ -157,7 +157,7 @@ async fn a_topic_is_not_moved_onto_itself() {
     let place = format!("alias:{}", pair.file("t.db"));
     let itself = made.config.change().adapter("alias").connection(&place).build().unwrap();
     let moved = pair.one.relocate(itself.clone(), made.version, |_| {}).await;
-    assert!(matches!(moved, Err(Error::Invalid { what: "target", .. })), "{moved:?}");
+    assert!(matches!(moved, Err(Error::Invalid { what: "place", .. })), "{moved:?}");
     pair.one.append("t", &stream(), Expected::Any, [event()]).await.unwrap();
     // It may be reached in another way from now on.
     pair.one.update(itself, made.version).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_topic_is_not_moved_onto_itself() {
     assert_eq!(pair.one.version("t", "s").await.unwrap(), Version::new(3));
     let store = Store::connect(&format!("sqlite:{}?topic=t", pair.file("t.db"))).await.unwrap();
     let copy = TopicCopy::begin(store, place.parse().unwrap()).await.unwrap();
-    assert!(matches!(copy.run(|_| {}).await, Err(Error::Invalid { what: "target", .. })));
+    assert!(matches!(copy.run(|_| {}).await, Err(Error::Invalid { what: "place", .. })));
     copy.to().append(&stream(), Expected::Any, [event()]).await.unwrap();
     pair.end().await;
 }

@@ -16,6 +16,7 @@ use crate::backend::request::{Asked, Request, unexamined};
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position, Version};
+use crate::sql::holds::{self, COPY, Reason};
 use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
 use crate::sql::{Dialect, FromRow, Statement, statements};
 
@@ -239,10 +240,12 @@ pub(super) async fn create_topic(connection: &mut Connection, name: &str, partit
 /// Stores events as they were elsewhere: few of them in as few calls as possible, more by the server's bulk load.
 pub(super) async fn restore(connection: &mut Connection, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
     connection.batch("restore", &locking(lane)).await?;
-    let mut results = run_all(connection, "restore", [statements::head(MSSQL, lane)]).await?;
-    let head: Option<i64> = decoded(&mut results)?.pop();
+    let questions = [statements::head_and_clock(MSSQL, lane), holds::reason(MSSQL, lane, COPY)];
+    let mut results = run_all(connection, "restore", questions).await?;
+    let head: Vec<HeadRow> = decoded(&mut results)?;
+    let copier: Vec<Reason> = decoded(&mut results)?;
     drop(results);
-    let mut head = Position::new(head.unwrap_or_default());
+    let mut head = HeadRow::restorable(lane, head.first(), copier.first())?;
     let (mut created, mut changes) = (Vec::new(), Vec::new());
     for event in events {
         if event.position != head.next() {

@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorClass, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json;
 use crate::position::{LaneId, Position, Version};
+use crate::sql::holds::{self, COPY, Reason};
 use crate::sql::rows::{
     CommandStateRow, CommandVersionRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, damaged, time,
 };
@@ -400,8 +401,9 @@ pub(super) async fn restore(pool: &Arc<Pool>, lane: LaneId, events: &[RecordedEv
     const OPERATION: &str = "restore";
     let mut lease = lock(pool, OPERATION, lane).await?;
     let connection = lease.connection();
-    let head: Vec<i64> = convert::run(connection, &statements::head(Dialect::Postgres, lane)).await?;
-    let mut head = Position::new(head.first().copied().unwrap_or_default());
+    let head: Vec<HeadRow> = convert::run(connection, &statements::head_and_clock(Dialect::Postgres, lane)).await?;
+    let copier: Vec<Reason> = convert::run(connection, &holds::reason(Dialect::Postgres, lane, COPY)).await?;
+    let mut head = HeadRow::restorable(lane, head.first(), copier.first())?;
     for chunk in events.chunks(RESTORED_AT_ONCE) {
         let mut rows = Rows::default();
         for event in chunk {

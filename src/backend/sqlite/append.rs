@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::{RecordedEvent, Source};
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
+use crate::sql::holds::{self, COPY, Reason};
 use crate::sql::rows::{CommandStateRow, EventPlaceRow, HeadRow, MatchRow, StreamStateRow, VersionRow};
 use crate::sql::{Dialect, statements};
 
@@ -202,8 +203,9 @@ pub(super) fn create_topic(connection: &Connection, name: &str, partitions: u16)
 /// Stores events as they were elsewhere.
 pub(super) fn restore(connection: &Connection, lane: LaneId, events: &[RecordedEvent]) -> Result<Position> {
     let rows = Rows { connection, operation: "restore", lane: lane.get() };
-    let head: Vec<i64> = run(connection, &statements::head(SQLITE, lane))?;
-    let mut head = Position::new(head.first().copied().unwrap_or_default());
+    let head: Vec<HeadRow> = run(connection, &statements::head_and_clock(SQLITE, lane))?;
+    let copier: Vec<Reason> = run(connection, &holds::reason(SQLITE, lane, COPY))?;
+    let mut head = HeadRow::restorable(lane, head.first(), copier.first())?;
     for event in events {
         if event.position != head.next() {
             return Err(Error::Gap { lane: lane.get(), expected: head.next(), found: event.position });

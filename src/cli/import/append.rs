@@ -27,12 +27,14 @@ pub(super) struct Entry {
     hash: Option<[u8; 32]>,
 }
 
-/// Takes what a line says. One without an id gets one from the import's name, its number and its bytes.
+/// Takes what a line says, with the hash that its event had in the log that it is from. One without an id gets one from the import's
+/// name, its number and its bytes.
 pub(super) fn entry(
     line: Line<'_>,
     name: Option<&str>,
     max_bytes: usize,
     (number, text): (u64, &str),
+    hash: Option<[u8; 32]>,
 ) -> Result<Entry, Failure> {
     if line.is_marker() {
         let reason = "its event is one of the store's own, from an export of streams that were deleted or reused: import \
@@ -40,7 +42,7 @@ pub(super) fn entry(
         return Err(Failure::usage(reason));
     }
     let stream = line.stream()?;
-    let (given, hash) = (line.event_id(), line.hash()?);
+    let given = line.event_id();
     let defaults = Defaults { actor: None, actor_type: ActorType::default(), source: Source::Import };
     let event = line.event(&defaults)?;
     encode::check_event(&event, max_bytes)?;

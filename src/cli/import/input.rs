@@ -10,6 +10,9 @@ use crate::cli::lines::{self, Limits};
 /// Bytes of the line of a header: beyond the largest selection.
 const HEADER_BYTES: u64 = 1024 * 1024;
 
+/// Bytes of empty lines before it, at most.
+const EMPTY_BYTES: usize = 64 * 1024;
+
 /// What is imported.
 pub(super) struct Input {
     pub read: Box<dyn Read + Send>,
@@ -35,17 +38,27 @@ impl Input {
         if metadata.is_dir() {
             return Err(Failure::usage(format!("can't read {file}: it is a folder, not a file")));
         }
+        if !metadata.is_file() {
+            return Self::of(opened, None, None);
+        }
         let path = std::fs::canonicalize(file).map_err(failed)?.to_string_lossy().into_owned();
-        Self::of(opened, metadata.is_file().then_some(metadata.len()), Some(path))
+        Self::of(opened, Some(metadata.len()), Some(path))
     }
 
     fn of(source: impl Read + Send + 'static, bytes: Option<u64>, path: Option<String>) -> Result<Self, Failure> {
         let (source, is_compressed) = decompressed(source)?;
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
-        source.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut line).map_err(lines::failed)?;
+        let mut begin = 0;
+        // Empty lines are passed over.
+        while line[begin..].trim_ascii().is_empty() && line.len() < EMPTY_BYTES {
+            begin = line.len();
+            if source.by_ref().take(HEADER_BYTES).read_until(b'\n', &mut line).map_err(lines::failed)? == 0 {
+                break;
+            }
+        }
         // A first line that is no text is refused when it is read again, as with all others.
-        let header = lines::text(&line, 1).ok().flatten().map_or(Ok(None), Header::of_line);
+        let header = lines::text(&line[begin..], 1).ok().flatten().map_or(Ok(None), Header::of_line);
         Ok(Self {
             header: header.map_err(|error| Failure::from(error).at("line 1"))?,
             is_file: bytes.is_some(),

@@ -110,7 +110,12 @@ async fn append(store: &Store, args: Args) -> Result<Counts, Failure> {
     let (name, category) = (args.name.or(input.path.clone()), args.aggregate_type);
     let mut import = append::Import::new(store);
     let lines = Lines::read(input, limits, move |check, number, text| match check.line(text, &category)? {
-        Some(Checked::Event(line, _)) => append::entry(*line, name.as_deref(), max_bytes, (number, text)).map(Some),
+        Some(Checked::Event(line, event)) => {
+            // Of a line that is of no export, the hash is that of its event only where the two fit.
+            let event = event.or_else(|| line.recorded().ok().map(Box::new));
+            let hash = event.and_then(|event| event.hash);
+            append::entry(*line, name.as_deref(), max_bytes, (number, text), hash).map(Some)
+        }
         _ => Ok(None),
     });
     let outcome = lines.drain(&bar, async |entries| import.store(entries).await).await;
@@ -130,9 +135,7 @@ async fn restore(args: Args, context: &Context) -> Result<Counts, Failure> {
     let manifest = check_file(&input, &args.file).await?;
     let store = restore::open(header, context).await?;
     let mut restore = restore::Restore::new(&store).await?;
-    if let Some(manifest) = &manifest {
-        restore.check(manifest).map_err(|failure| failure.then("nothing was stored"))?;
-    }
+    restore.begin(manifest.as_ref()).await.map_err(|failure| failure.then("nothing was stored"))?;
     let bar = progress::bytes(input.bytes);
     let limits = input.limits(args.batch, limits::EVENT_BYTES_MAX);
     let lines =

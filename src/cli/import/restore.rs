@@ -2,16 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
+use uuid::Uuid;
+
 use super::check::Checked;
 use super::{Blame, failure};
 use crate::cli::archive::{Header, Manifest, Row};
 use crate::cli::{Context, Exit, Failure};
-use crate::copy::{self, rows};
+use crate::copy::{self, claim, rows};
 use crate::error::Error;
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
-use crate::sql::copy::rows_at_once;
+use crate::sql::copy::{describes_streams, rows_at_once};
 use crate::store::Store;
+use crate::topics::CONFIG_TOPIC;
 
 /// What is restored of a line.
 #[derive(Debug)]
@@ -36,6 +39,9 @@ pub(super) async fn open(header: &Header, context: &Context) -> Result<Store, Fa
             "the export is a part of a log, which only a whole one can be restored from: import it without --restore";
         return Err(Failure::usage(reason));
     }
+    if header.topic != CONFIG_TOPIC {
+        context.check_topic_of(&header.topic)?;
+    }
     let store = context.store_for(&header.topic, header.partitions).await?;
     let (has, own) = (header.partitions, store.topic().lanes.len());
     if usize::from(has) != own {
@@ -55,6 +61,8 @@ pub(super) async fn open(header: &Header, context: &Context) -> Result<Store, Fa
 #[derive(Debug)]
 pub(super) struct Restore<'a> {
     store: &'a Store,
+    /// Tells this restore from whoever else restores or copies something into the topic.
+    owner: String,
     heads: HashMap<LaneId, Position>,
     /// The last position that was read of each lane.
     read: HashMap<LaneId, Position>,
@@ -67,11 +75,21 @@ pub(super) struct Restore<'a> {
 impl<'a> Restore<'a> {
     pub(super) async fn new(store: &'a Store) -> Result<Self, Failure> {
         let heads = store.heads().await?.into_iter().collect();
-        Ok(Self { store, heads, read: HashMap::new(), replaced: HashSet::new(), imported: 0, skipped: 0 })
+        let owner = Uuid::now_v7().to_string();
+        Ok(Self { store, owner, heads, read: HashMap::new(), replaced: HashSet::new(), imported: 0, skipped: 0 })
     }
 
-    /// Checks that the topic does not go on beyond an export that is known to its end.
-    pub(super) fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
+    /// Begins, where the topic does not go on beyond an export that is known to its end.
+    pub(super) async fn begin(&self, manifest: Option<&Manifest>) -> Result<(), Failure> {
+        manifest.map_or(Ok(()), |manifest| self.check(manifest))?;
+        Ok(claim::begin(self.store, &self.owner).await?)
+    }
+
+    fn lane(&self, id: LaneId) -> rows::Lane<'_> {
+        rows::Lane { store: self.store, id, owner: Some(&self.owner) }
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
         let mut lanes = self.store.topic().lanes.iter().zip(manifest.ends());
         lanes.try_for_each(|(lane, end)| self.check_end(*lane, end))
     }
@@ -117,10 +135,10 @@ impl<'a> Restore<'a> {
         for lane in &self.store.topic().lanes {
             self.check_end(*lane, self.read(*lane))?;
             for table in rows::tables(&rows::MOVING).filter(|table| !self.replaced.contains(&(*lane, table.name))) {
-                rows::Lane::new(self.store, *lane).replace(table, Vec::new()).await?;
+                self.lane(*lane).replace(table, Vec::new()).await?;
             }
         }
-        Ok(())
+        Ok(claim::end(self.store, &self.owner).await?)
     }
 
     /// Stores events at the ends of their lanes. Those that stand there already are skipped: an earlier run was
@@ -168,11 +186,24 @@ impl<'a> Restore<'a> {
         let Some(Row { table, partition, .. }) = rows.first() else { return Ok(()) };
         let (table, id) = (*table, self.store.topic().lanes[*partition]);
         self.check_end(id, self.read(id)).map_err(|failure| (None, failure))?;
-        let lane = rows::Lane::new(self.store, id);
-        let cells = rows.into_iter().map(|row| row.cells).collect();
         let replaces = rows::MOVING.contains(&table.name) && self.replaced.insert((id, table.name));
-        let stored =
-            if replaces { lane.replace(table, cells).await.map(drop) } else { lane.add(table, cells).await.map(drop) };
-        stored.map_err(|error| (None, failure(error)))
+        let lane = self.lane(id);
+        let cells: Vec<_> = rows.into_iter().map(|row| row.cells).collect();
+        let expected = cells.len() as u64;
+        let stored = if replaces {
+            lane.replace(table, cells).await.map(|_| expected)
+        } else if describes_streams(table) {
+            lane.describe(&cells).await
+        } else {
+            lane.add(table, cells).await.map(|_| expected)
+        };
+        match stored {
+            Err(error) => Err((None, failure(error))),
+            Ok(stored) if stored < expected => {
+                let reason = "a row describes a stream that no line before it begins: make the export anew";
+                Err((None, Failure::usage(reason)))
+            }
+            Ok(_) => Ok(()),
+        }
     }
 }

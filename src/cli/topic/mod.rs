@@ -9,7 +9,8 @@ use serde_json::json;
 use super::context::check_file;
 use super::{Context, Failure, events, output::counted, parse};
 #[cfg(feature = "_sql")]
-use super::{copy::switched, progress};
+use super::{copy, progress};
+use crate::error::Error;
 use crate::hash;
 use crate::limits;
 use crate::position::Version;
@@ -283,14 +284,17 @@ async fn relocate(context: &Context, topics: &Topics, name: &str, change: Change
     bar.set_message(name.to_owned());
     let moved = topics.relocate(config, expected, |events| bar.set_position(events)).await;
     bar.finish_and_clear();
-    let (moved, cutover) = moved?;
+    let (moved, cutover) = moved.map_err(|error| match error {
+        error @ (Error::LogDiverged { .. } | Error::Invalid { what: "target", .. }) => copy::of_topic(name, error),
+        error => error.into(),
+    })?;
     let copied = counted(cutover.copied.events, "event");
     let place = moved.config.connection();
     let mut object = print::object(&moved);
     object["copied"] = json!(cutover.copied.events);
     object["pause_seconds"] = json!(cutover.pause.as_secs_f64());
     object["already"] = json!(cutover.already());
-    context.say(&object, &format!("topic {name:?} is at {place}: {copied} copied; {}", switched(&cutover)))
+    context.say(&object, &format!("topic {name:?} is at {place}: {copied} copied; {}", copy::switched(&cutover)))
 }
 
 /// Returns a topic as it is, or as it was at a time.

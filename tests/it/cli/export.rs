@@ -212,9 +212,41 @@ fn a_restore_that_was_cut_off_goes_on() {
 }
 
 #[test]
+fn empty_lines_before_an_export_are_passed_over() {
+    let (annals, text) = exported();
+    let other = Annals::new();
+    let damaged = format!("\n \n{}", text.replacen("\"data\":7", "\"data\":8", 1));
+    let run = other.run(["import", &annals.file("damaged", &damaged)]);
+    assert!(run.err.contains("nothing was stored"), "{}", run.err);
+    run.fails(2, "line 4: invalid hash");
+    let run = other.run(["import", &annals.file("whole", format!("\n\n{text}")), "--restore"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert_eq!(other.ok(["export", "--topic", "wide"]), text);
+}
+
+#[test]
+fn what_is_said_of_a_stream_is_not_lost_where_the_lines_of_an_export_were_moved() {
+    let annals = Annals::new();
+    annals.ok(["append", "t", "s", "--type", "A", "--data", "1"]);
+    annals.ok(["stream", "metadata", "s", "--set", r#"{"k":1}"#]);
+    let text = annals.ok(["export"]);
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let row = lines.iter().position(|line| line.contains("\"row\":\"streams\"")).unwrap();
+    let row = lines.remove(row);
+    lines.insert(1, row);
+    let other = Annals::new();
+    other
+        .feed(["import", "-", "--restore"], &lines.concat())
+        .fails(2, "describes a stream that no line before it begins");
+}
+
+#[test]
 fn a_restore_goes_to_the_topic_that_is_named() {
     let (annals, text) = exported();
     let other = Annals::new();
+    // That one keeps the configuration, which could not be read any more.
+    other.feed(["import", "-", "--restore", "--topic", "topics"], &text).fails(2, "change it with `annals topic`");
+    assert_eq!(other.json(["topic", "list"]).len(), 1);
     other.feed(["import", "-", "--restore", "--topic", "copy"], &text);
     other.feed(["import", "-", "--restore", "--url", &format!("{}?topic=third", other.url("store.db"))], &text);
     for topic in ["copy", "third"] {

@@ -185,6 +185,17 @@ fn an_event_that_is_stored_with_other_content_is_not_skipped_in_silence() {
 }
 
 #[test]
+fn the_hash_that_a_line_claims_is_not_believed() {
+    let annals = Annals::new();
+    annals.ok(["append", "t", "s", "--type", "A", "--data", r#"{"total":12}"#]);
+    let lines = annals.ok(["query", "--json"]);
+    assert!(lines.contains(r#""hash":"#), "{lines}");
+    assert_eq!(counts(&annals.feed(["import", "-", "--json"], &lines)), (0, 1));
+    let changed = lines.replace("12}", "99}");
+    annals.feed(["import", "-"], &changed).fails(3, "line 1: its event is stored with other content, at position 1");
+}
+
+#[test]
 fn an_id_that_stands_in_two_lanes_is_two_events() {
     let annals = Annals::new();
     let url = annals.topic("wide", 4);
