@@ -169,8 +169,14 @@ async fn a_follower_that_ends_leaves_a_later_copy_alone(f: &Fixture) -> Verdict 
         let earlier = Arc::clone(&earlier);
         async move { earlier.follow(ended.map(drop), |_| {}).await }
     });
-    while later.to().version("a").await?.get() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for version in 1..=2 {
+        while later.to().version("a").await?.get() < version {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // It follows once it has copied the second one.
+        if version == 1 {
+            append(&f.store, "a").await?;
+        }
     }
     later.run(|_| {}).await?;
     f.store.record_command(Command::new(Uuid::from_u128(1))).await?;
