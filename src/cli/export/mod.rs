@@ -143,6 +143,8 @@ impl Export<'_> {
                 self.tally.event(partition, &event);
                 self.out.line(&self.format.event(&event)?)?;
             }
+            // Where pages come faster than they are written, an interrupt is heard all the same.
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
