@@ -3,7 +3,7 @@
 //! A row in the holds of each lane says so, which is over from the beginning and thus keeps nobody from anything. Making the copy
 //! the topic removes it: while it is there, the copy is none yet, or not all of it.
 
-use super::mark::{lock, locked_head};
+use super::mark;
 use crate::error::{Error, Result};
 use crate::position::LaneId;
 use crate::sql::holds::{self, COPY, Reason};
@@ -14,11 +14,12 @@ use crate::transaction::Transaction;
 ///
 /// # Errors
 /// [`Error::Held`] and [`Error::Moved`] where the topic is being moved, or was.
+#[cfg(any(feature = "cli", feature = "conformance"))]
 pub(crate) async fn begin(topic: &Store, owner: &str) -> Result<()> {
     let mut transaction = topic.begin().await?;
     let dialect = transaction.dialect();
     for lane in &topic.topic().lanes {
-        let head = locked_head(&mut transaction, *lane).await?;
+        let head = mark::locked_head(&mut transaction, *lane).await?;
         if transaction.write(holds::end(dialect, *lane, COPY)).await? == 0 {
             head.check_hold()?;
         }
@@ -32,7 +33,7 @@ pub(super) async fn take(copy: &Store, owner: &str, anew: bool) -> Result<bool> 
     let mut transaction = copy.begin().await?;
     let (dialect, mut was_copy) = (transaction.dialect(), true);
     for lane in &copy.topic().lanes {
-        lock(&mut transaction, *lane).await?;
+        mark::lock(&mut transaction, *lane).await?;
         was_copy &= transaction.write(holds::end(dialect, *lane, COPY)).await? > 0;
         transaction.write(holds::begin(dialect, *lane, COPY, holds::LONG_AGO, owner)).await?;
     }
@@ -60,7 +61,7 @@ pub(super) async fn owner(store: &Store, lane: LaneId) -> Result<Option<String>>
 
 /// Checks, and sees to it until a transaction ends, that somebody is the one who copies onto a lane.
 pub(super) async fn check(transaction: &mut Transaction, lane: LaneId, owner: &str) -> Result<()> {
-    lock(transaction, lane).await?;
+    mark::lock(transaction, lane).await?;
     let owners: Vec<Reason> = transaction.fetch(holds::reason(transaction.dialect(), lane, COPY)).await?;
     if owners.first().is_some_and(|Reason(found)| found == owner) {
         return Ok(());
