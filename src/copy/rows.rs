@@ -1,5 +1,7 @@
 //! What a topic has beside its events, table by table.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
 use super::claim;
@@ -66,7 +68,8 @@ impl<'a> Lane<'a> {
 
     /// Returns the rows of a table, but for those of events beyond a position.
     pub(crate) const fn rows(self, table: &'static Table, until: Position) -> Pages<'a> {
-        Pages { store: self.store, table, part: Part { lane: self.id, until, since: None }, after: None }
+        let part = Part { lane: self.id, until, since: None };
+        Pages { store: self.store, table, part, rows: copy::rows_at_once(table), after: None }
     }
 
     /// Counts what only becomes more: commands, and versions of metadata.
@@ -161,13 +164,18 @@ impl<'a> Lane<'a> {
     /// Counts the rows of a table, but for those of events beyond a position, that another lane lacks, or has otherwise.
     pub(super) async fn differences(self, table: &'static Table, until: Position, other: Self) -> Result<u64> {
         let (mut differing, mut pages) = (0, self.rows(table, until));
+        pages.rows = copy::keys_at_once(table);
         while let Some(rows) = pages.next().await? {
             let without_leases = |row: &Cells| {
                 let cells = row.iter().zip(table.columns).filter(|(_, column)| !LEASES.contains(&column.name));
                 cells.map(|(cell, _)| cell.clone()).collect::<Vec<_>>()
             };
-            let known: Vec<_> = other.counterparts(table, &rows).await?.iter().map(without_leases).collect();
-            let is_there = |row: &Cells| known.contains(&without_leases(&with_lane(table, row, other.id)));
+            let by_key = |row: &Cells| (format!("{:?}", key(table, row)), without_leases(row));
+            let known: HashMap<_, _> = other.counterparts(table, &rows).await?.iter().map(by_key).collect();
+            let is_there = |row: &Cells| {
+                let (key, row) = by_key(&with_lane(table, row, other.id));
+                known.get(&key) == Some(&row)
+            };
             let lacking = rows.iter().filter(|row| !is_projection(table, row) && !is_there(row));
             differing += lacking.count() as u64;
         }
@@ -181,6 +189,8 @@ pub(crate) struct Pages<'a> {
     store: &'a Store,
     table: &'static Table,
     part: Part,
+    /// How many are read at once.
+    rows: usize,
     after: Option<Cells>,
 }
 
@@ -191,10 +201,10 @@ impl Pages<'_> {
         self
     }
 
-    /// Reads the next rows, as many as one statement inserts; `None` where there are none.
+    /// Reads the next rows, as many as one statement inserts, or finds; `None` where there are none.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cells>>> {
         let (table, after) = (self.table, self.after.as_deref());
-        let statement = copy::page(self.store.dialect()?, table, self.part, after, copy::rows_at_once(table));
+        let statement = copy::page(self.store.dialect()?, table, self.part, after, self.rows);
         let rows = self.store.rows(statement).await?;
         let rows = rows.iter().map(|row| copy::cells(table, row)).collect::<Result<Vec<_>>>()?;
         self.after = rows.last().map(|row| key(table, row));

@@ -55,7 +55,7 @@ const LANES: Table = Table {
     )
 };
 
-const STREAMS: Table = Table {
+pub(crate) const STREAMS: Table = Table {
     indexes: &[Index::new(
         "streams_aggregate_type_idx",
         &[("lane_id", Asc), ("aggregate_type", Asc), ("aggregate_id", Asc)],

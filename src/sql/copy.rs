@@ -24,6 +24,11 @@ pub(crate) const fn rows_at_once(table: &Table) -> usize {
     PARAMETERS / table.columns.len()
 }
 
+/// Returns of how many rows one statement looks for the keys: of streams, whose rows are small, as many as it can.
+pub(crate) fn keys_at_once(table: &'static Table) -> usize {
+    if table.name == model::STREAMS.name { PARAMETERS / key(table).len().max(1) } else { rows_at_once(table) }
+}
+
 /// Returns the places of a table's key in its rows, but for the lane.
 pub(crate) fn key(table: &'static Table) -> Vec<usize> {
     let place = |name: &str| table.columns.iter().position(|column| column.name == name);
