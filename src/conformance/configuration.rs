@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = cases![
     a_topic_that_was_never_created_is_unknown: "21.9" if Url;
     a_topic_that_exists_is_not_created_again: "21.9" if Url;
     a_deleted_topic_is_hidden_and_comes_back_with_its_log: "21.9", "21.10" if Url;
-    who_held_a_deleted_topic_hears_where_it_is_created_again: "21.10" if Url;
+    who_held_a_deleted_topic_hears_where_it_is_created_again: "21.16" if Url;
     what_can_not_be_used_is_not_recorded: "21.6" if Url, Sql;
     another_instance_finds_the_topics: "21.8" if Url;
     another_instance_hears_of_changes: "21.11" if Url;

@@ -17,13 +17,11 @@ use crate::transaction::Transaction;
 #[cfg(any(feature = "cli", feature = "conformance"))]
 pub(crate) async fn begin(topic: &Store, owner: &str) -> Result<()> {
     let mut transaction = topic.begin().await?;
-    let dialect = transaction.dialect();
     for lane in &topic.topic().lanes {
         let head = mark::locked_head(&mut transaction, *lane).await?;
-        if transaction.write(holds::end(dialect, *lane, COPY)).await? == 0 {
+        if !set(&mut transaction, *lane, owner).await? {
             head.check_hold()?;
         }
-        transaction.write(holds::begin(dialect, *lane, COPY, holds::LONG_AGO, owner)).await?;
     }
     transaction.commit().await
 }
@@ -31,11 +29,10 @@ pub(crate) async fn begin(topic: &Store, owner: &str) -> Result<()> {
 /// Makes somebody the one who copies onto a topic, if somebody was before, or anew. Returns whether somebody was.
 pub(super) async fn take(copy: &Store, owner: &str, anew: bool) -> Result<bool> {
     let mut transaction = copy.begin().await?;
-    let (dialect, mut was_copy) = (transaction.dialect(), true);
+    let mut was_copy = true;
     for lane in &copy.topic().lanes {
         mark::lock(&mut transaction, *lane).await?;
-        was_copy &= transaction.write(holds::end(dialect, *lane, COPY)).await? > 0;
-        transaction.write(holds::begin(dialect, *lane, COPY, holds::LONG_AGO, owner)).await?;
+        was_copy &= set(&mut transaction, *lane, owner).await?;
     }
     if was_copy || anew {
         transaction.commit().await?;
@@ -51,6 +48,14 @@ pub(crate) async fn end(copy: &Store, owner: &str) -> Result<()> {
         transaction.write(holds::end(transaction.dialect(), *lane, COPY)).await?;
     }
     transaction.commit().await
+}
+
+/// Makes somebody the one who copies onto a lane, whose lock a transaction has; returns whether somebody was.
+pub(super) async fn set(transaction: &mut Transaction, lane: LaneId, owner: &str) -> Result<bool> {
+    let dialect = transaction.dialect();
+    let was_copy = transaction.write(holds::end(dialect, lane, COPY)).await? > 0;
+    transaction.write(holds::begin(dialect, lane, COPY, holds::LONG_AGO, owner)).await?;
+    Ok(was_copy)
 }
 
 /// Returns who copies onto a lane.

@@ -362,11 +362,10 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
         return Ok(());
     }
     let mut transaction = topic.begin().await?;
-    let (dialect, mut is_empty) = (transaction.dialect(), true);
+    let mut is_empty = true;
     for lane in &there.lanes {
         is_empty &= mark::locked_head(&mut transaction, *lane).await?.head == Position::ZERO;
-        transaction.write(holds::end(dialect, *lane, holds::COPY)).await?;
-        transaction.write(holds::begin(dialect, *lane, holds::COPY, holds::LONG_AGO, "nobody yet")).await?;
+        claim::set(&mut transaction, *lane, "nobody yet").await?;
     }
     if !is_empty {
         let reason = format!(
@@ -375,7 +374,7 @@ pub(crate) async fn adopt(topic: &Store, incarnation: Uuid) -> Result<()> {
         );
         return Err(Error::invalid("target", reason));
     }
-    transaction.write(statements::reincarnate(dialect, &there.name, incarnation)).await?;
+    transaction.write(statements::reincarnate(topic.dialect()?, &there.name, incarnation)).await?;
     transaction.commit().await
 }
 

@@ -13,8 +13,8 @@ pub(crate) const LIMIT: Duration = Duration::from_mins(10);
 /// Events that one statement removes, at most.
 const AT_ONCE: i64 = 1_000_000;
 
-/// Removes a lane that ends at a position, and its rows from every table, in an open transaction. The triggers that keep the log let these deletes
-/// through, and no later ones.
+/// Removes a lane that ends at a position, and its rows from every table, in an open transaction. The triggers that keep the log
+/// let these deletes through, and no later ones.
 pub(crate) fn lane(dialect: Dialect, lane: LaneId, head: Position) -> Vec<Statement> {
     let (permit, revoke) = match dialect {
         Dialect::Sqlite => ("INSERT INTO {s}purge_permits (id) VALUES (1)", "DELETE FROM {s}purge_permits"),
