@@ -8,7 +8,7 @@ use crate::append::Append;
 use crate::backend::request::{CommandWrite, EventWrite, Examined, Life, Request, StreamRule};
 use crate::command::Command;
 use crate::error::{Error, Result};
-use crate::event::{NewEvent, Payload, marker};
+use crate::event::{NewEvent, Payload, RecordedEvent, marker};
 use crate::hash;
 use crate::json::{self, Json};
 use crate::limits;
@@ -38,12 +38,20 @@ fn command_bytes(command: &Command) -> usize {
 
 /// Returns the bytes of an event that its limit counts.
 pub(crate) fn event_bytes(event: &NewEvent) -> usize {
-    let data = match &event.payload {
+    bytes(&event.payload, event.metadata.as_ref(), &event.tags)
+}
+
+/// As [`event_bytes`], of an event that is stored.
+pub(crate) fn recorded_bytes(event: &RecordedEvent) -> usize {
+    bytes(&event.payload, event.metadata.as_ref(), &event.tags)
+}
+
+fn bytes(payload: &Payload, metadata: Option<&Json>, tags: &[String]) -> usize {
+    let data = match payload {
         Payload::Json(json) => json.as_str().len(),
         Payload::Bytes { bytes, .. } => bytes.len(),
     };
-    data + event.metadata.as_ref().map_or(0, |json| json.as_str().len())
-        + event.tags.iter().map(String::len).sum::<usize>()
+    data + metadata.map_or(0, |json| json.as_str().len()) + tags.iter().map(String::len).sum::<usize>()
 }
 
 /// Encodes a request.

@@ -12,10 +12,14 @@
 //! The test vectors are in `docs/hash.md`, and a test holds them.
 
 mod log;
+#[cfg(feature = "_sql")]
+mod rows;
 
 use sha2::{Digest, Sha256};
 
 pub use log::{LaneHash, TopicHash};
+#[cfg(feature = "_sql")]
+pub(crate) use rows::RowsHash;
 
 use crate::backend::request::{CommandWrite, EventWrite, Request, StreamRule};
 use crate::event::{Payload, RecordedEvent};
@@ -51,6 +55,11 @@ impl Hasher {
 
     fn number(&mut self, number: i64) {
         self.0.update(number.to_be_bytes());
+    }
+
+    #[cfg(feature = "_sql")]
+    fn optional_number(&mut self, number: Option<i64>) {
+        self.optional(number.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
     }
 
     fn count(&mut self, count: usize) {

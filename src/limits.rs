@@ -19,6 +19,9 @@ pub const EVENTS_PER_REQUEST: usize = 10_000;
 pub const REQUEST_BYTES: usize = 64 * 1024 * 1024;
 /// Events, streams or other rows of one page.
 pub const PAGE_ROWS: usize = 10_000;
+/// Bytes of the events of a page (data, metadata and tags) with which it ends, though more rows were asked for, but not before
+/// its second event: 8 MiB.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 /// Levels of nesting of a JSON document.
 pub const JSON_DEPTH: usize = 128;
 /// Requests of one store that may wait for the writer of a lane.

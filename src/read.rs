@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::encode::recorded_bytes;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::limits;
@@ -356,10 +357,13 @@ pub struct Page {
 impl Page {
     /// Makes the page that answers a query of at most `rows` events; for backends.
     ///
-    /// The events are those of the query in its order; `head` was read at or before them, and they are not beyond it.
+    /// The events are those of the query in its order, at least up to the one with which they have
+    /// [`limits::PAGE_BYTES`], with which the page ends; `head` was read at or before them, and they are not beyond it.
     #[must_use]
-    pub fn new(query: &Query, rows: usize, head: Position, events: Vec<RecordedEvent>) -> Self {
-        let more = events.len() >= rows;
+    pub fn new(query: &Query, rows: usize, head: Position, mut events: Vec<RecordedEvent>) -> Self {
+        let last = events.iter().position(page_end());
+        events.truncate(last.map_or(events.len(), |last| last + 1));
+        let more = last.is_some() || events.len() >= rows;
         let end = match query.direction {
             Direction::Forward => {
                 query.until.map_or(head, |until| until.min(head)).max(query.after.unwrap_or_default().min(head))
@@ -374,6 +378,27 @@ impl Page {
     pub(crate) fn goes_on_after(&self, last: Option<(Position, Uuid)>) -> bool {
         let first = || self.events.first().map(|event| (event.position, event.event_id));
         last.is_none_or(|last| first() == Some(last))
+    }
+}
+
+/// Tells, of one event after the other, with which of them a page has as many bytes as it may. That is never the first: who
+/// reads on begins with the last event that it knows.
+pub(crate) fn page_end() -> impl FnMut(&RecordedEvent) -> bool {
+    let (mut events, mut bytes) = (0, 0);
+    move |event| {
+        events += 1;
+        bytes += recorded_bytes(event);
+        events > 1 && bytes >= limits::PAGE_BYTES
+    }
+}
+
+/// Returns how many events to ask for after a page, at most some, so that few pages end before they have them all: of events
+/// like those of the page, half as many bytes as a page may have.
+pub(crate) fn rows_after(events: &[RecordedEvent], most: usize) -> usize {
+    let bytes: usize = events.iter().map(recorded_bytes).sum();
+    match bytes {
+        0 => most,
+        bytes => (limits::PAGE_BYTES / 2 * events.len() / bytes).clamp(1, most),
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
     }
 
     /// Runs two reading statements: the lane's head, and then, or in the same snapshot, the events, of which there are at
-    /// most `rows`.
+    /// most `rows`, up to the [`page_end`](crate::read::page_end).
     async fn page(&self, head: Statement, events: Statement, rows: usize) -> Result<(Position, Vec<RecordedEvent>)>;
 
     /// Runs writing statements in one transaction that takes the lane's lock first, and returns how many rows each

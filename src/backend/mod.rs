@@ -236,7 +236,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
         Ok(Examined { until: condition.after, matched: None })
     }
 
-    /// Returns at most `rows` events that answer a query, with the head that was observed at or before them.
+    /// Returns at most `rows` events that answer a query, with the head that was observed at or before them; no more than
+    /// [`Page::new`] keeps.
     async fn read(&self, lane: LaneId, query: &Query, rows: usize) -> Result<Page>;
 
     /// Returns the position of the lane's last event.

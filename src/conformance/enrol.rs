@@ -462,6 +462,7 @@ macro_rules! conformance_suite {
             restoring {
                 a_log_that_moves_in_is_the_same_in_every_field
                 what_is_beside_the_events_moves_in_with_them
+                long_snapshots_are_read_few_at_once
                 only_what_continues_a_log_is_restored
                 what_is_moved_or_was_takes_no_restored_events
                 an_append_beside_a_cutover_is_copied_or_refused
@@ -667,6 +668,8 @@ macro_rules! conformance_suite {
                 pages_of_a_filtered_read_hold_every_match_once
                 pages_backward_of_a_filtered_read_hold_every_match_once
                 a_page_holds_ten_thousand_events
+                a_page_of_long_events_ends_with_8_mebibytes
+                an_event_longer_than_a_page_stops_nobody
                 a_long_read_goes_over_many_pages
                 a_long_read_goes_backward_over_many_pages
                 a_limit_counts_over_pages

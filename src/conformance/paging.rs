@@ -1,16 +1,18 @@
 //! Contract section 6: a long read comes in pages, and ends at the head that its first page saw.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 
 use super::case::{Case, Failure, Verdict, cases, ensure, ensure_eq};
 use super::harness::Fixture;
-use crate::event::RecordedEvent;
+use crate::event::{NewEvent, RecordedEvent};
 use crate::limits;
 use crate::position::{Position, Version};
 use crate::read::{Direction, Query, StreamFilter};
 use crate::stream::Expected;
+use crate::subscription::Start;
 
 pub(super) const CASES: &[Case] = cases![
     pages_of_one_event_are_the_whole_log: "6.2";
@@ -22,6 +24,8 @@ pub(super) const CASES: &[Case] = cases![
     pages_of_a_filtered_read_hold_every_match_once: "6.2";
     pages_backward_of_a_filtered_read_hold_every_match_once: "6.2";
     a_page_holds_ten_thousand_events: "6.2", "9.1";
+    a_page_of_long_events_ends_with_8_mebibytes: "6.2", "9.1";
+    an_event_longer_than_a_page_stops_nobody: "6.2", "9.1" if Durable;
     a_long_read_goes_over_many_pages: "6.2";
     a_long_read_goes_backward_over_many_pages: "6.2";
     a_limit_counts_over_pages: "6.2";
@@ -140,6 +144,58 @@ async fn a_page_holds_ten_thousand_events(f: &Fixture) -> Verdict {
     let page = f.store.page(f.store.lane("a"), &Query::new(), limits::PAGE_ROWS).await?;
     ensure_eq!(page.events.len(), 10_000, "events of the page");
     ensure_eq!((page.scanned, page.more), (Position::new(10_000), true), "scanned and more");
+    Ok(())
+}
+
+/// Makes events of a mebibyte each.
+fn long_events(events: usize) -> Result<Vec<NewEvent>, Failure> {
+    let long = |_| NewEvent::bytes("Long", "application/octet-stream", vec![7; 1024 * 1024]);
+    Ok((0..events).map(long).collect::<Result<_, _>>()?)
+}
+
+async fn a_page_of_long_events_ends_with_8_mebibytes(f: &Fixture) -> Verdict {
+    let stream = f.stream("a")?;
+    for events in [long_events(20)?, f.events(3)?, long_events(3)?] {
+        f.store.append(&stream, Expected::Any, events).await?;
+    }
+    let page = f.store.page(f.store.lane("a"), &Query::new(), 100).await?;
+    ensure_eq!((page.events.len(), page.scanned, page.more), (8, Position::new(8), true), "events, scanned and more");
+    let all: Vec<i64> = (1..=26).collect();
+    for (query, all) in [
+        (Query::new(), all.clone()),
+        (Query::new().event_types(["Long"])?, [&all[..20], &all[23..]].concat()),
+        (Query::new().backward(), all.iter().copied().rev().collect()),
+        (Query::stream("a"), all.clone()),
+    ] {
+        let (positions, pages) = in_pages(f, &query, 1_000).await?;
+        ensure_eq!(positions, all, "positions");
+        ensure!((3..=4).contains(&pages), "23 MiB came in {pages} pages");
+        let read = f.store.query(query).await?;
+        ensure_eq!(read.iter().map(|event| event.position.get()).collect::<Vec<_>>(), all, "positions of a read");
+    }
+    ensure_eq!(f.store.recent(26).await?.len(), 26, "recent events");
+    Ok(())
+}
+
+async fn an_event_longer_than_a_page_stops_nobody(f: &Fixture) -> Verdict {
+    let long = limits::PAGE_BYTES + 1;
+    let store = f.database.open(&[("max_event_bytes", &long.to_string())]).await?;
+    for _ in 0..3 {
+        let event = NewEvent::bytes("Long", "application/octet-stream", vec![7; long])?;
+        store.append(&f.stream("a")?, Expected::Any, [event]).await?;
+    }
+    let page = store.page(store.lane("a"), &Query::new(), 100).await?;
+    ensure_eq!((page.events.len(), page.more), (2, true), "events of a page, and whether there are more");
+    let other = f.database.open(&[]).await?;
+    let mut subscription = other.subscribe(Start::Beginning, Query::new()).await?;
+    for position in 1..=3 {
+        let event = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
+        let event = event.map_err(|_| Failure(format!("event {position} did not come within 30 s")))??;
+        ensure_eq!(event.position.get(), position, "position");
+    }
+    drop(subscription);
+    store.close().await;
+    other.close().await;
     Ok(())
 }
 

@@ -14,19 +14,24 @@ use super::together::sound_log;
 use crate::append::Append;
 use crate::backend::Backend;
 use crate::command::Command;
+use crate::copy::rows::Lane;
 use crate::copy::{claim, mark};
 use crate::error::{Error, Result};
 use crate::event::{ActorType, NewEvent, Payload, RecordedEvent, Source};
 use crate::json::Json;
+use crate::limits;
 use crate::position::{LaneId, Position, Version};
 use crate::read::{Query, StreamFilter};
+use crate::schema::model;
 use crate::snapshot::{NewSnapshot, SnapshotQuery};
+use crate::sql::Value;
 use crate::store::Store;
 use crate::stream::{Expected, Stream, StreamInfo};
 
 pub(super) const CASES: &[Case] = cases![
     a_log_that_moves_in_is_the_same_in_every_field: "22.1" if Url, Sql;
     what_is_beside_the_events_moves_in_with_them: "22.1" if Url, Sql;
+    long_snapshots_are_read_few_at_once: "22.2" if Sql;
     only_what_continues_a_log_is_restored: "22.2", "22.3" if Sql;
     what_is_moved_or_was_takes_no_restored_events: "22.6", "23.3" if Url, Sql;
     an_append_beside_a_cutover_is_copied_or_refused: "22.6" if Sql;
@@ -122,6 +127,32 @@ async fn a_log_that_moves_in_is_the_same_in_every_field(f: &Fixture) -> Verdict 
         ensure_eq!(after.hash, Some(crate::hash::of(after)), "its hash");
     }
     topics.close().await;
+    Ok(())
+}
+
+async fn long_snapshots_are_read_few_at_once(f: &Fixture) -> Verdict {
+    const MEBIBYTES: [usize; 6] = [0, 3, 3, 3, 9, 0];
+    for (number, mebibytes) in MEBIBYTES.into_iter().enumerate() {
+        let stream = Stream::new("thing", format!("a-{number}"))?;
+        f.store.append(&stream, Expected::NoStream, f.events(1)?).await?;
+        let state = Json::parse(format!("\"{}\"", "x".repeat(mebibytes << 20)))?;
+        f.store.save_snapshot(&NewSnapshot::new(stream, Version::new(1), state)).await?;
+    }
+    let mut read = Vec::new();
+    for lane in &f.store.topic().lanes {
+        let mut pages = Lane::new(&f.store, *lane).rows(&model::SNAPSHOTS, Position::MAX);
+        while let Some(rows) = pages.next().await? {
+            let documents = rows.iter().flatten().map(|cell| match cell {
+                Value::Json(Some(text)) => text.len(),
+                _ => 0,
+            });
+            let long: usize = documents.sum();
+            let most = limits::PAGE_BYTES;
+            ensure!(rows.len() == 1 || long <= most, "{} rows of {long} bytes were read at once", rows.len());
+            read.extend(rows);
+        }
+    }
+    ensure_eq!(read.len(), MEBIBYTES.len(), "snapshots");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Copying a topic from one database to another, whatever their engines: [`TopicCopy`].
 
 pub(crate) mod claim;
+mod compare;
 mod cutover;
 pub(crate) mod mark;
 pub(crate) mod rows;
@@ -20,10 +21,10 @@ pub use verify::{Difference, Verified};
 use crate::backend::{Backend, Topic};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::event::{Payload, RecordedEvent};
+use crate::event::RecordedEvent;
 use crate::migrate;
 use crate::position::{LaneId, Position};
-use crate::read::Query;
+use crate::read::{Query, rows_after};
 use crate::sql::holds::{self, Hold, HoldRow};
 use crate::sql::statements;
 use crate::store::Store;
@@ -31,15 +32,6 @@ use rows::Lane;
 
 /// Events that are read, and committed, at once, at most: with 10,000 a copy was no faster, and took four times the memory.
 const PAGE: usize = 2_000;
-
-/// Events of the first page; later ones have as many more as their size allows.
-const FIRST_PAGE: usize = 16;
-
-/// How many times as many events a page has as the one before, at most.
-const GROWTH: usize = 8;
-
-/// Bytes of payloads and metadata that are read, and committed, at once, as far as the events of the page before tell.
-const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Pages that were read and wait to be stored.
 const AHEAD: usize = 2;
@@ -320,13 +312,13 @@ pub(crate) async fn prepare(from: &Store, backend: &Arc<dyn Backend>, config: &C
 pub(crate) fn read_ahead(store: Store, lane: LaneId, mut query: Query) -> mpsc::Receiver<Result<Vec<RecordedEvent>>> {
     let (sender, pages) = mpsc::channel(AHEAD);
     let work = async move {
-        let mut rows = FIRST_PAGE;
+        let mut rows = PAGE;
         loop {
             let page = match store.page(lane, &query, rows).await {
                 Ok(page) => page,
                 Err(error) => return drop(sender.send(Err(error)).await),
             };
-            rows = next_page(&page.events, rows);
+            rows = rows_after(&page.events, PAGE);
             query.until.get_or_insert(page.head);
             query.after = Some(page.scanned);
             if (!page.events.is_empty() && sender.send(Ok(page.events)).await.is_err()) || !page.more {
@@ -336,20 +328,6 @@ pub(crate) fn read_ahead(store: Store, lane: LaneId, mut query: Query) -> mpsc::
     };
     tokio::spawn(work.in_current_span());
     pages
-}
-
-/// Returns how many events to read at once after some.
-fn next_page(events: &[RecordedEvent], rows: usize) -> usize {
-    let weight = |event: &RecordedEvent| {
-        let payload = match &event.payload {
-            Payload::Json(json) => json.as_str().len(),
-            Payload::Bytes { bytes, .. } => bytes.len(),
-        };
-        payload + event.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len())
-    };
-    let bytes: usize = events.iter().map(weight).sum();
-    let fitting = PAGE_BYTES.saturating_mul(events.len()) / bytes.max(1);
-    fitting.clamp(1, PAGE).min(rows * GROWTH)
 }
 
 /// Gives a topic that is empty the identity of the log that it is to hold. It is a copy from then on, until it is the topic.

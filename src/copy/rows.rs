@@ -1,11 +1,10 @@
 //! What a topic has beside its events, table by table.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 
 use super::claim;
 use crate::error::Result;
+use crate::limits;
 use crate::position::{LaneId, Position};
 use crate::projection::Marker;
 use crate::schema::model;
@@ -155,31 +154,10 @@ impl<'a> Lane<'a> {
     }
 
     /// Returns the rows that have the keys of some rows.
-    async fn counterparts(self, table: &'static Table, rows: &[Cells]) -> Result<Vec<Cells>> {
+    pub(super) async fn counterparts(self, table: &'static Table, rows: &[Cells]) -> Result<Vec<Cells>> {
         let keys: Vec<_> = rows.iter().map(|row| key(table, row)).collect();
         let statement = copy::find(self.store.dialect()?, table, self.id, &keys);
         self.store.rows(statement).await?.iter().map(|row| copy::cells(table, row)).collect()
-    }
-
-    /// Counts the rows of a table, but for those of events beyond a position, that another lane lacks, or has otherwise.
-    pub(super) async fn differences(self, table: &'static Table, until: Position, other: Self) -> Result<u64> {
-        let (mut differing, mut pages) = (0, self.rows(table, until));
-        pages.rows = copy::keys_at_once(table);
-        while let Some(rows) = pages.next().await? {
-            let without_leases = |row: &Cells| {
-                let cells = row.iter().zip(table.columns).filter(|(_, column)| !LEASES.contains(&column.name));
-                cells.map(|(cell, _)| cell.clone()).collect::<Vec<_>>()
-            };
-            let by_key = |row: &Cells| (format!("{:?}", key(table, row)), without_leases(row));
-            let known: HashMap<_, _> = other.counterparts(table, &rows).await?.iter().map(by_key).collect();
-            let is_there = |row: &Cells| {
-                let (key, row) = by_key(&with_lane(table, row, other.id));
-                known.get(&key) == Some(&row)
-            };
-            let lacking = rows.iter().filter(|row| !is_projection(table, row) && !is_there(row));
-            differing += lacking.count() as u64;
-        }
-        Ok(differing)
     }
 }
 
@@ -201,10 +179,28 @@ impl Pages<'_> {
         self
     }
 
-    /// Reads the next rows, as many as one statement inserts, or finds; `None` where there are none.
+    /// Reads so many rows at once.
+    pub(super) const fn at_once(mut self, rows: usize) -> Self {
+        self.rows = rows;
+        self
+    }
+
+    /// Reads the next rows, as many as one statement inserts, or fewer where these are long; `None` where there are none.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cells>>> {
-        let (table, after) = (self.table, self.after.as_deref());
-        let statement = copy::page(self.store.dialect()?, table, self.part, after, self.rows);
+        let (table, dialect, after) = (self.table, self.store.dialect()?, self.after.as_deref());
+        let mut rows = self.rows;
+        if let Some(statement) = copy::sizes(dialect, table, self.part, after, rows) {
+            let sizes: Vec<i64> = self.store.fetch(statement).await?;
+            if sizes.is_empty() {
+                return Ok(None);
+            }
+            let sums = sizes.iter().scan(0_u64, |sum, size| {
+                *sum += size.unsigned_abs();
+                Some(*sum)
+            });
+            rows = sums.take_while(|sum| *sum <= limits::PAGE_BYTES as u64).count().max(1);
+        }
+        let statement = copy::page(dialect, table, self.part, after, rows);
         let rows = self.store.rows(statement).await?;
         let rows = rows.iter().map(|row| copy::cells(table, row)).collect::<Result<Vec<_>>>()?;
         self.after = rows.last().map(|row| key(table, row));
@@ -213,7 +209,7 @@ impl Pages<'_> {
 }
 
 /// Whether a row is of a projection, whose tables are the application's and not copied.
-fn is_projection(table: &'static Table, row: &[Value]) -> bool {
+pub(super) fn is_projection(table: &'static Table, row: &[Value]) -> bool {
     table.name == "subscriptions"
         && row.iter().zip(table.columns).any(|(cell, column)| match cell {
             Value::Json(Some(text)) if column.name == "metadata" => serde_json::from_str::<Marker>(text).is_ok(),
@@ -231,11 +227,11 @@ fn end_leases(table: &'static Table, rows: &mut [Cells]) {
     }
 }
 
-fn key(table: &'static Table, row: &[Value]) -> Vec<Value> {
+pub(super) fn key(table: &'static Table, row: &[Value]) -> Vec<Value> {
     copy::key(table).into_iter().map(|place| row[place].clone()).collect()
 }
 
-fn with_lane(table: &'static Table, row: &[Value], lane: LaneId) -> Vec<Value> {
+pub(super) fn with_lane(table: &'static Table, row: &[Value], lane: LaneId) -> Vec<Value> {
     let cell = |(cell, column): (&Value, &Column)| match column.name {
         "lane_id" => lane.get().into(),
         _ => cell.clone(),

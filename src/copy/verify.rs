@@ -2,6 +2,7 @@
 
 use tokio::sync::mpsc;
 
+use super::compare::differences;
 use super::{TopicCopy, read_ahead, rows};
 use crate::error::Result;
 use crate::event::RecordedEvent;
@@ -98,18 +99,16 @@ impl TopicCopy {
             verified.missing += missing.max(0).unsigned_abs();
             let (original, copy) = (rows::Lane::new(&self.from, from), rows::Lane::new(&self.to, to));
             if is_topic {
-                verified.rows += original.differences(&model::COMMANDS, end, copy).await?;
+                verified.rows += differences(original, copy, &model::COMMANDS, end, false).await?;
                 continue;
             }
             let (holds, known) = self.legal_holds(from, to).await?;
             let lacking = |one: &[HoldRow], two: &[HoldRow]| one.iter().filter(|hold| !two.contains(hold)).count();
             verified.rows += lacking(&holds, &known).max(lacking(&known, &holds)) as u64;
             for table in rows::tables(&rows::COMPARED) {
-                let lacking = original.differences(table, end, copy).await?;
                 // Snapshots that the original has pruned since do no harm.
-                let is_kept = table.name != model::SNAPSHOTS.name;
-                let surplus = if is_kept { copy.differences(table, end, original).await? } else { 0 };
-                verified.rows += lacking.max(surplus);
+                let surplus = table.name != model::SNAPSHOTS.name;
+                verified.rows += differences(original, copy, table, end, surplus).await?;
             }
         }
         (verified.from_hash, verified.to_hash) = (from_topic.finish(), to_topic.finish());

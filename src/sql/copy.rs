@@ -50,11 +50,37 @@ pub(crate) struct Part {
 pub(crate) fn page(
     dialect: Dialect,
     table: &'static Table,
+    part: Part,
+    after: Option<&[Value]>,
+    rows: usize,
+) -> Statement {
+    read(dialect, table, &names(table), part, after, rows)
+}
+
+/// Returns how long the documents of each row of a [`page`] are, in bytes or what the engine counts in their place; `None` where
+/// the table's rows have none.
+pub(crate) fn sizes(
+    dialect: Dialect,
+    table: &'static Table,
+    part: Part,
+    after: Option<&[Value]>,
+    rows: usize,
+) -> Option<Statement> {
+    let documents = table.columns.iter().filter(|column| matches!(column.kind, Kind::Json(_)));
+    let sizes: Vec<_> = documents.map(|column| format!("COALESCE({}, 0)", dialect.bytes(column.name))).collect();
+    let what = format!("CAST({} AS bigint)", sizes.join(" + "));
+    (!sizes.is_empty()).then(|| read(dialect, table, &what, part, after, rows))
+}
+
+fn read(
+    dialect: Dialect,
+    table: &'static Table,
+    what: &str,
     Part { lane, until, since }: Part,
     after: Option<&[Value]>,
     rows: usize,
 ) -> Statement {
-    let mut sql = select(dialect, table, lane);
+    let mut sql = select(dialect, table, what, lane);
     if let Some((since, name)) = since.zip(WRITTEN.into_iter().find(|name| column(table, name).is_some())) {
         sql.push(" AND ").push(name).add(" >= ?", [Value::Time(Some(since))]);
     }
@@ -95,7 +121,7 @@ pub(crate) fn sum(dialect: Dialect, table: &str, what: &str, lane: LaneId) -> St
 
 /// Returns those rows of a lane whose keys are given.
 pub(crate) fn find(dialect: Dialect, table: &'static Table, lane: LaneId, keys: &[Vec<Value>]) -> Statement {
-    let mut sql = select(dialect, table, lane);
+    let mut sql = select(dialect, table, &names(table), lane);
     matching(&mut sql, table, keys);
     sql.done()
 }
@@ -154,9 +180,9 @@ fn cell(row: &Row, place: usize, column: &Column) -> Result<Value> {
     })
 }
 
-fn select(dialect: Dialect, table: &'static Table, lane: LaneId) -> Sql {
+fn select(dialect: Dialect, table: &'static Table, what: &str, lane: LaneId) -> Sql {
     let mut sql = Sql::new(dialect, "copy rows");
-    sql.push("SELECT ").push(&names(table)).push(" FROM {s}").push(table.name);
+    sql.push("SELECT ").push(what).push(" FROM {s}").push(table.name);
     sql.add(" t WHERE t.lane_id = ?", [lane.get().into()]);
     sql
 }

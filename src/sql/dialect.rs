@@ -59,6 +59,16 @@ impl Dialect {
         }
     }
 
+    /// Returns the expression for the bytes of a document, which the engines tell without reading it; on SQL Server, those of
+    /// UTF-16.
+    pub(crate) fn bytes(self, column: &str) -> String {
+        match self {
+            Self::Sqlite => format!("octet_length({column})"),
+            Self::Postgres => format!("octet_length({column}::text)"),
+            Self::Mssql => format!("DATALENGTH({column})"),
+        }
+    }
+
     /// Returns the condition that keeps events beyond the observed head out of a page. SQLite and Postgres read the
     /// head and the events in one snapshot; SQL Server's engine has the head in a variable.
     pub(crate) const fn below_head(self) -> &'static str {

@@ -8,7 +8,7 @@ use super::reading::looks_back;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::LaneId;
-use crate::read::{Direction, Query};
+use crate::read::{Direction, Query, rows_after};
 
 /// Events of one page where a caller reads without naming a size.
 const PAGE: usize = 1_000;
@@ -39,12 +39,14 @@ pub(super) struct Reading {
     /// What is still to be read of the current lane; `None` before its first page.
     rest: Option<Query>,
     left: u64,
+    /// How many events to ask for at once.
+    rows: usize,
 }
 
 impl Pages {
     pub(super) fn new(store: Store, query: Query, lanes: Vec<LaneId>) -> Self {
         let left = query.limit.unwrap_or(u64::MAX);
-        Self::Here(Box::new(Reading { store, query, lanes, rest: None, left }))
+        Self::Here(Box::new(Reading { store, query, lanes, rest: None, left, rows: PAGE }))
     }
 
     /// Returns the next page, and what gives those after it.
@@ -93,7 +95,7 @@ impl Reading {
             return Ok(None);
         }
         let lane = self.lanes[0];
-        let rows = usize::try_from(self.left).unwrap_or(PAGE).min(PAGE);
+        let rows = usize::try_from(self.left).unwrap_or(PAGE).min(self.rows);
         let mut query = match &self.rest {
             Some(rest) => rest.clone(),
             None if looks_back(&self.query) => self.store.resolve_as_of(lane, &self.query).await?,
@@ -101,6 +103,7 @@ impl Reading {
         };
         let page = self.store.page(lane, &query, rows).await?;
         self.left -= page.events.len() as u64;
+        self.rows = rows_after(&page.events, PAGE);
         if page.more {
             if query.direction == Direction::Forward {
                 query.until = Some(query.until.map_or(page.head, |until| until.min(page.head)));

@@ -153,9 +153,12 @@ impl Store {
     /// # Errors
     /// As [`Store::page`].
     pub async fn recent(&self, rows: usize) -> Result<Vec<RecordedEvent>> {
+        check_rows(rows)?;
         let mut events = Vec::new();
         for lane in &self.inner.topic.lanes {
-            events.extend(self.page(*lane, &Query::new().backward(), rows).await?.events);
+            let query = Query::new().backward().limit(rows as u64);
+            let pages = stream::try_unfold(Pages::new(self.clone(), query, vec![*lane]), Pages::next);
+            events.append(&mut pages.try_concat().await?);
         }
         events.sort_by_key(|event| std::cmp::Reverse((event.event_timestamp, event.position)));
         events.truncate(rows);

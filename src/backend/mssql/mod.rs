@@ -41,11 +41,12 @@ use crate::append::Appended;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
+use crate::read::page_end;
 use crate::sql::{Dialect, FromRow, Statement};
 use append::decoded;
 use connect::Server;
 pub(crate) use connect::connect;
-use convert::renumbered;
+use convert::{MssqlRow, renumbered};
 use pool::Pool;
 use session::MssqlSession;
 
@@ -85,9 +86,18 @@ impl Engine for Mssql {
             .run(events.operation, (head, events), |connection, (head, events)| {
                 Box::pin(async move {
                     let call = page(head, events, connection.server().row_versions);
-                    let mut results = connection.query(&call).await?.into_iter();
-                    let head: Option<i64> = decoded(&mut results)?.pop();
-                    Ok((Position::new(head.unwrap_or_default()), decoded(&mut results)?))
+                    let (mut head, mut events, mut is_last) = (None, Vec::new(), page_end());
+                    let take = |result: usize, row: &tiberius::Row| {
+                        let row = MssqlRow(row);
+                        if result == 0 {
+                            head = Some(i64::from_row(&row)?);
+                            return Ok(false);
+                        }
+                        events.push(RecordedEvent::from_row(&row)?);
+                        Ok(events.last().is_some_and(&mut is_last))
+                    };
+                    connection.query_until(&call, take).await?;
+                    Ok((Position::new(head.unwrap_or_default()), events))
                 })
             })
             .await

@@ -11,8 +11,9 @@ use std::net;
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleResult, TimeoutType};
+use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
-use tiberius::{Client, Row, SqlBulkCopyOption, ToSql};
+use tiberius::{Client, QueryItem, Row, SqlBulkCopyOption, ToSql};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -89,6 +90,31 @@ impl Connection {
             Err(error) => Err(error),
         };
         self.answered(statement.operation, answer)
+    }
+
+    /// Runs statements with parameters in one call, and takes the rows of their results, each with the number of its result, up
+    /// to the row with which there are enough. Where that came, the connection is not used again: the rest of the answer may
+    /// be long.
+    pub(super) async fn query_until(
+        &mut self,
+        statement: &Statement,
+        mut take: impl FnMut(usize, &Row) -> Result<bool>,
+    ) -> Result<()> {
+        let (sql, params) = fitting(self.qualified(&statement.sql), &statement.params);
+        let params: Vec<&dyn ToSql> = params.iter().map(|value| value as &dyn ToSql).collect();
+        self.clean = false;
+        let failed = |error| classify(statement.operation, &error, false);
+        let mut items = self.client.query(sql, &params).await.map_err(failed)?;
+        while let Some(item) = items.try_next().await.map_err(failed)? {
+            if let QueryItem::Row(row) = item
+                && take(row.result_index(), &row)?
+            {
+                return Ok(());
+            }
+        }
+        drop(items);
+        self.clean = true;
+        Ok(())
     }
 
     /// As [`query`](Self::query), where the statements commit: if the answer stays out, it is not known whether.

@@ -26,18 +26,41 @@ pub(super) async fn run<T: FromRow>(connection: &mut PgConnection, statement: &S
     rows(connection, statement.operation, bound(statement)).await
 }
 
+/// As [`run`], up to the row with which there are enough, see [`rows_until`].
+pub(super) async fn run_until<T: FromRow>(
+    connection: &mut PgConnection,
+    statement: &Statement,
+    is_enough: impl FnMut(&T) -> bool,
+) -> Result<(Vec<T>, bool)> {
+    rows_until(connection, statement.operation, bound(statement), is_enough).await
+}
+
 /// Decodes the rows of a statement as they come.
 pub(super) async fn rows<T: FromRow>(
     connection: &mut PgConnection,
     operation: &'static str,
     query: Bound<'_>,
 ) -> Result<Vec<T>> {
+    Ok(rows_until(connection, operation, query, |_| false).await?.0)
+}
+
+/// Decodes the rows of a statement as they come, up to the row with which there are enough, and returns whether that came:
+/// the connection has then an answer that was not read.
+async fn rows_until<T: FromRow>(
+    connection: &mut PgConnection,
+    operation: &'static str,
+    query: Bound<'_>,
+    mut is_enough: impl FnMut(&T) -> bool,
+) -> Result<(Vec<T>, bool)> {
     let mut rows = query.fetch(connection);
     let mut found = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(|error| classify(operation, Stage::Work, error))? {
         found.push(T::from_row(&Read(&row))?);
+        if found.last().is_some_and(&mut is_enough) {
+            return Ok((found, true));
+        }
     }
-    Ok(found)
+    Ok((found, false))
 }
 
 /// Runs a writing statement and returns how many rows it changed.

@@ -25,6 +25,7 @@ use crate::append::Appended;
 use crate::error::{Error, ErrorClass, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
+use crate::read::page_end;
 use crate::sql::{Dialect, FromRow, Row, RowRead, Statement};
 use connect::Purpose;
 pub(crate) use connect::{Postgres, connect};
@@ -56,15 +57,15 @@ impl Engine for Postgres {
     }
 
     async fn fetch<T: FromRow>(&self, statement: Statement) -> Result<Vec<T>> {
-        match self.fetch_once(&statement).await {
-            // An idle connection was dead. Its loss has the others checked before their next use.
-            Err(Error::Backend { class: ErrorClass::Reconnect, .. }) => self.fetch_once(&statement).await,
-            found => found,
-        }
+        self.fetch_until(statement, || |_: &T| false).await
     }
 
     async fn page(&self, head: Statement, events: Statement, _rows: usize) -> Result<(Position, Vec<RecordedEvent>)> {
-        let rows: Vec<PageRow> = self.fetch(with_head(head, events)).await?;
+        let page_end = || {
+            let mut is_last = page_end();
+            move |row: &PageRow| row.event.as_ref().is_some_and(&mut is_last)
+        };
+        let rows = self.fetch_until(with_head(head, events), page_end).await?;
         let head = rows.first().map_or(Position::ZERO, |row| row.head);
         self.pool.observe(head.get());
         Ok((head, rows.into_iter().filter_map(|row| row.event).collect()))
@@ -123,11 +124,28 @@ impl Engine for Postgres {
 }
 
 impl Postgres {
-    async fn fetch_once<T: FromRow>(&self, statement: &Statement) -> Result<Vec<T>> {
-        let mut lease = Pool::acquire(&self.pool).await?;
-        let found = convert::run(lease.connection(), statement).await?;
-        lease.release();
-        Ok(found)
+    /// Runs a reading statement up to the row with which there are enough.
+    async fn fetch_until<T: FromRow, P: FnMut(&T) -> bool + Send>(
+        &self,
+        statement: Statement,
+        is_enough: impl Fn() -> P + Send + Sync,
+    ) -> Result<Vec<T>> {
+        let once = async || {
+            let mut lease = Pool::acquire(&self.pool).await?;
+            let (found, is_cut) = convert::run_until(lease.connection(), &statement, is_enough()).await?;
+            // To open a connection takes less time than to read the rest, of which nobody knows how long it is.
+            if is_cut {
+                lease.close();
+            } else {
+                lease.release();
+            }
+            Ok(found)
+        };
+        match once().await {
+            // An idle connection was dead. Its loss has the others checked before their next use.
+            Err(Error::Backend { class: ErrorClass::Reconnect, .. }) => once().await,
+            found => found,
+        }
     }
 
     /// Runs a write on a task of its own, so that it comes to its end where the caller drops its future; bounded, so

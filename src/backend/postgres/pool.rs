@@ -162,6 +162,11 @@ impl Lease {
         &mut self.known.connection
     }
 
+    /// Closes the connection, which is sound.
+    pub(super) fn close(mut self) {
+        self.trust.kept = true;
+    }
+
     /// Gives the connection back; it must be in no transaction, and have read all answers.
     pub(super) fn release(mut self) {
         self.trust.kept = true;

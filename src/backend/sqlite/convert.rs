@@ -13,12 +13,24 @@ use crate::sql::{self, FromRow, RowRead, Statement, Value};
 
 /// Runs a reading statement.
 pub(super) fn run<T: FromRow>(connection: &Connection, statement: &Statement) -> Result<Vec<T>> {
+    run_until(connection, statement, |_| false)
+}
+
+/// Runs a reading statement up to the row with which there are enough.
+pub(super) fn run_until<T: FromRow>(
+    connection: &Connection,
+    statement: &Statement,
+    mut is_enough: impl FnMut(&T) -> bool,
+) -> Result<Vec<T>> {
     let failed = |error| classify(statement.operation, error);
     let mut prepared = connection.prepare_cached(&statement.sql).map_err(failed)?;
     let mut rows = prepared.query(rusqlite::params_from_iter(&statement.params)).map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         found.push(T::from_row(&SqliteRow(row))?);
+        if found.last().is_some_and(&mut is_enough) {
+            break;
+        }
     }
     Ok(found)
 }

@@ -23,6 +23,7 @@ use crate::append::Appended;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::{LaneId, Position};
+use crate::read::page_end;
 use crate::sql::{Dialect, FromRow, Statement};
 pub(crate) use connect::{Sqlite, connect};
 use convert::{classify, run};
@@ -74,7 +75,7 @@ impl Engine for Sqlite {
         let page = move |connection: &Connection| {
             let snapshot = connect::Transaction::snapshot(connection).map_err(|error| classify(operation, error))?;
             let found: Vec<i64> = run(connection, &head)?;
-            let events = run(connection, &events)?;
+            let events = convert::run_until(connection, &events, page_end())?;
             snapshot.commit().map_err(|error| classify(operation, error))?;
             Ok((Position::new(found.first().copied().unwrap_or_default()), events))
         };
