@@ -154,3 +154,16 @@ pub(super) fn classify(operation: &'static str, error: rusqlite::Error) -> Error
     };
     Error::backend("sqlite", operation, class, format!("{error} ({hint})"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_read_up_to_the_row_with_which_there_are_enough() {
+        let connection = Connection::open_in_memory().unwrap();
+        let sql = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT i FROM n".to_owned();
+        let endless = Statement { operation: "count", sql, params: Vec::new() };
+        assert_eq!(run_until(&connection, &endless, |number: &i64| *number == 3).unwrap(), [1, 2, 3]);
+    }
+}

@@ -14,6 +14,9 @@ const IDS: Uuid = Uuid::from_u128(0x8a7e_1c52_6b0d_5d0e_9d53_2f7c_41e8_b6a4);
 /// The member of the metadata that keeps the attributes for which an event has no field.
 const KEPT: &str = "cloudevents";
 
+/// The attributes that all events of exports and relays have, and no others.
+const OWN: [&str; 3] = ["aggregatetype", "aggregateversion", "position"];
+
 impl<'a> Line<'a> {
     /// Reads a `CloudEvent`. One that no event store of this kind has written belongs to a stream of the given category.
     pub(crate) fn cloud_event(mut members: Members<'a>, aggregate_type: &str) -> Result<Self> {
@@ -21,7 +24,8 @@ impl<'a> Line<'a> {
         if version.as_deref() != Some("1.0") {
             return Err(Error::invalid("specversion", "it is not that of CloudEvents 1.0, \"1.0\""));
         }
-        let own: Option<String> = members.read("aggregatetype")?;
+        let own =
+            if OWN.iter().all(|name| members.has(name)) { members.read::<String>("aggregatetype")? } else { None };
         let id: String = members.read("id")?.ok_or_else(|| missing("id"))?;
         let source: String = members.read("source")?.ok_or_else(|| missing("source"))?;
         let mut line = Self {

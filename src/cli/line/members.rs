@@ -18,6 +18,11 @@ impl<'a> Members<'a> {
         serde_json::from_str(text).map_err(|error| invalid("json", &error))
     }
 
+    /// Returns whether a member is there, and not null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, value)| known == name && value.get() != "null")
+    }
+
     /// Takes out a value, which may be null.
     pub(crate) fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         let index = self.0.iter().position(|(known, _)| known == name)?;

@@ -322,7 +322,7 @@ fn cloud_events_of_others_become_events() {
         json!({"specversion": "1.0", "id": "17", "source": "/shop", "type": "Sent", "data_base64": "AP8=",
             "datacontenttype": "application/protobuf"}),
         json!({"specversion": "1.0", "id": "17", "source": "/bank", "type": "Booked", "data": "<a/>",
-            "datacontenttype": "text/xml", "dataschema": null}),
+            "datacontenttype": "text/xml", "dataschema": null, "aggregatetype": "account"}),
     ];
     let text = lines.map(|line| line.to_string()).join("\n");
     let import = |text: &str| annals.feed(["import", "-", "--json", "--aggregate-type", "shop"], text);
@@ -339,7 +339,10 @@ fn cloud_events_of_others_become_events() {
     // As docs/export.md says: of the source, a null byte and the id.
     assert_eq!(log[1]["event_id"], "9111af2a-9488-589c-b8a7-e1d640d1ddd5");
     assert_ne!(log[1]["event_id"], log[2]["event_id"]);
-    assert_eq!(kept(2), json!({"datacontenttype": "text/xml", "id": "17", "source": "/bank"}));
+    assert_eq!(
+        kept(2),
+        json!({"aggregatetype": "account", "datacontenttype": "text/xml", "id": "17", "source": "/bank"})
+    );
     let import = |line: Value| annals.feed(["import", "-"], &line.to_string());
     import(json!({"specversion": "0.3", "id": "1", "source": "/a", "type": "A"}))
         .fails(2, "line 1: invalid specversion");

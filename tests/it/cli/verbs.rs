@@ -443,6 +443,7 @@ fn a_copy_is_made_gone_on_with_and_compared() {
     annals.run(["append", "order", "s", "--type", "C", "--data", "3", "--url", &to]);
     annals.run(copy).fails(3, "differs at position 3: the copy has an event there");
     annals.run(["copy", &to, &to]).fails(2, "the same database");
+    annals.run(["copy", &to, "sqlite::memory:?migrate=auto", "--cutover"]).fails(2, "name a database that lasts");
     annals.run(["copy", &annals.url("none.db"), &to]).fails(4, "there is no database");
     annals.run(["copy", &annals.url("store.db"), &to, "--url", &to]).fails(2, "leave out --url");
 }
