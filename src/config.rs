@@ -62,6 +62,12 @@ impl Config {
         &self.target
     }
 
+    /// Returns whether it is a SQLite database in memory.
+    pub(crate) fn is_memory(&self) -> bool {
+        let target = self.target.strip_prefix("//").unwrap_or(&self.target);
+        self.scheme() == "sqlite" && (target == ":memory:" || self.option("mode") == Some("memory"))
+    }
+
     /// Returns the user, percent-decoded.
     #[must_use]
     pub fn user(&self) -> Option<&str> {

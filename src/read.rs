@@ -398,7 +398,7 @@ pub(crate) fn rows_after(events: &[RecordedEvent], most: usize) -> usize {
     let bytes: usize = events.iter().map(recorded_bytes).sum();
     match bytes {
         0 => most,
-        bytes => (limits::PAGE_BYTES / 2 * events.len() / bytes).clamp(1, most),
+        bytes => ((limits::PAGE_BYTES / 2).saturating_mul(events.len()) / bytes).clamp(1, most),
     }
 }
 

@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::json::Json;
 use crate::position::{LaneId, Position, Version};
-use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
+use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics, page_end};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
-use crate::sql::rows::{HeadRow, MatchRow};
+use crate::sql::rows::{HeadRow, MatchRow, damaged};
 use crate::sql::{Dialect, FromRow, Row, Statement, Value, statements};
 use crate::stream::StreamInfo;
 
@@ -195,6 +195,9 @@ impl<E: Engine> Backend for SqlBackend<E> {
             Direction::Backward => events.is_sorted_by_key(|event| std::cmp::Reverse(event.position)),
         };
         if !ordered {
+            if events.iter().any(page_end()) {
+                return Err(damaged("events came in another order than they were asked for"));
+            }
             events.sort_unstable_by_key(|event| event.position);
             if query.direction == Direction::Backward {
                 events.reverse();

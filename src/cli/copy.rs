@@ -63,7 +63,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if adapter::place_of_url(&from)?.home == adapter::place_of_url(&to)?.home && from.target() != ":memory:" {
         return Err(Failure::usage("both URLs name the same database"));
     }
-    if args.cutover && to.target() == ":memory:" {
+    if args.cutover && to.is_memory() {
         return Err(Failure::usage(
             "--cutover would make a copy the topic that ends with this command: name a database that lasts",
         ));

@@ -9,9 +9,6 @@ use crate::position::Position;
 use crate::schema::shape::Table;
 use crate::sql::copy;
 
-/// Rows that are read at once where nothing is looked for by them.
-const PAGE: usize = 2_000;
-
 /// Counts the rows of a table, but for those of events beyond a position, that the copy lacks or has otherwise, or, where
 /// surplus matters, the original, whichever are more. Rows of projections, and leases, are left out.
 pub(super) async fn differences(
@@ -32,7 +29,7 @@ pub(super) async fn differences(
 
 /// Reads the rows of a lane once, in whatever order its engine has them.
 async fn hash(lane: Lane<'_>, table: &'static Table, until: Position) -> Result<RowsHash> {
-    let (mut hash, mut pages) = (RowsHash::default(), lane.rows(table, until).at_once(PAGE));
+    let (mut hash, mut pages) = (RowsHash::default(), lane.rows(table, until).at_once(copy::keys_at_once(table)));
     let compared: Vec<bool> =
         table.columns.iter().map(|column| column.name != "lane_id" && !LEASES.contains(&column.name)).collect();
     while let Some(rows) = pages.next().await? {

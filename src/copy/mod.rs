@@ -318,6 +318,7 @@ pub(crate) fn read_ahead(store: Store, lane: LaneId, mut query: Query) -> mpsc::
                 Ok(page) => page,
                 Err(error) => return drop(sender.send(Err(error)).await),
             };
+            // Of two logs that are the same, each page is the same, too: comparing them relies on it.
             rows = rows_after(&page.events, PAGE);
             query.until.get_or_insert(page.head);
             query.after = Some(page.scanned);

@@ -1,5 +1,7 @@
 //! What a topic has beside its events, table by table.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Utc};
 
 use super::claim;
@@ -68,7 +70,7 @@ impl<'a> Lane<'a> {
     /// Returns the rows of a table, but for those of events beyond a position.
     pub(crate) const fn rows(self, table: &'static Table, until: Position) -> Pages<'a> {
         let part = Part { lane: self.id, until, since: None };
-        Pages { store: self.store, table, part, rows: copy::rows_at_once(table), after: None }
+        Pages { store: self.store, table, part, rows: copy::rows_at_once(table), after: None, sizes: VecDeque::new() }
     }
 
     /// Counts what only becomes more: commands, and versions of metadata.
@@ -170,6 +172,8 @@ pub(crate) struct Pages<'a> {
     /// How many are read at once.
     rows: usize,
     after: Option<Cells>,
+    /// How long the documents of rows are that were not read yet.
+    sizes: VecDeque<i64>,
 }
 
 impl Pages<'_> {
@@ -185,22 +189,30 @@ impl Pages<'_> {
         self
     }
 
+    /// Takes the sizes of rows that are to be read next, and returns how many those are.
+    fn fitting(&mut self) -> usize {
+        let sums = self.sizes.iter().scan(0_u64, |sum, size| {
+            *sum += size.unsigned_abs();
+            Some(*sum)
+        });
+        let rows = sums.take_while(|sum| *sum <= limits::PAGE_BYTES as u64).count().max(1);
+        self.sizes.drain(..rows);
+        rows
+    }
+
     /// Reads the next rows, as many as one statement inserts, or fewer where these are long; `None` where there are none.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Cells>>> {
-        let (table, dialect, after) = (self.table, self.store.dialect()?, self.after.as_deref());
-        let mut rows = self.rows;
-        if let Some(statement) = copy::sizes(dialect, table, self.part, after, rows) {
-            let sizes: Vec<i64> = self.store.fetch(statement).await?;
-            if sizes.is_empty() {
+        let (table, dialect) = (self.table, self.store.dialect()?);
+        if self.sizes.is_empty()
+            && let Some(statement) = copy::sizes(dialect, table, self.part, self.after.as_deref(), self.rows)
+        {
+            self.sizes = self.store.fetch(statement).await?.into();
+            if self.sizes.is_empty() {
                 return Ok(None);
             }
-            let sums = sizes.iter().scan(0_u64, |sum, size| {
-                *sum += size.unsigned_abs();
-                Some(*sum)
-            });
-            rows = sums.take_while(|sum| *sum <= limits::PAGE_BYTES as u64).count().max(1);
         }
-        let statement = copy::page(dialect, table, self.part, after, rows);
+        let rows = if self.sizes.is_empty() { self.rows } else { self.fitting() };
+        let statement = copy::page(dialect, table, self.part, self.after.as_deref(), rows);
         let rows = self.store.rows(statement).await?;
         let rows = rows.iter().map(|row| copy::cells(table, row)).collect::<Result<Vec<_>>>()?;
         self.after = rows.last().map(|row| key(table, row));

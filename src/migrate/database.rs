@@ -191,11 +191,10 @@ fn dialect_of(config: &Config) -> Result<Dialect> {
 
 /// Returns the path of a SQLite database.
 fn file_of(config: &Config) -> Result<&str> {
-    let path = config.target().strip_prefix("//").unwrap_or(config.target());
-    if path == ":memory:" || config.option("mode") == Some("memory") {
+    if config.is_memory() {
         return Err(url_error("a database in memory is neither created nor dropped: it comes and goes with its store"));
     }
-    Ok(path)
+    Ok(config.target().strip_prefix("//").unwrap_or(config.target()))
 }
 
 fn check_file(path: &Path) -> Result<()> {

@@ -23,7 +23,7 @@ use crate::event::RecordedEvent;
 use crate::json::Json;
 use crate::name;
 use crate::position::{LaneId, Position};
-use crate::read::Query;
+use crate::read::{Page, Query, rows_after};
 use crate::sql::Dialect;
 use crate::sql::statements;
 use crate::sql::subscriptions::SubscriptionRow;
@@ -250,14 +250,15 @@ impl Identity {
         lane: LaneId,
         (after, until): (Position, Position),
     ) -> Result<()> {
-        let mut query = self.query.clone().after(after).until(until);
+        let (mut query, mut rows) = (self.query.clone().after(after).until(until), PAGE);
         loop {
-            let mut statement = statements::events(transaction.dialect(), lane, &query, PAGE);
+            let mut statement = statements::events(transaction.dialect(), lane, &query, rows);
             if transaction.dialect() == Dialect::Mssql {
                 statement.sql.insert_str(0, &format!("DECLARE @head bigint = {until};\n"));
             }
             let events: Vec<RecordedEvent> = transaction.fetch(statement).await?;
-            let page = crate::read::Page::new(&query, PAGE, until, events);
+            let page = Page::new(&query, rows, until, events);
+            rows = rows_after(&page.events, PAGE);
             if query.is_unfiltered() {
                 check_contiguous(lane, &query, &page)?;
             }

@@ -59,8 +59,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the expression for the bytes of a document, which the engines tell without reading it; on SQL Server, those of
-    /// UTF-16.
+    /// Returns the expression for the bytes of a document; on SQL Server, those of UTF-16.
     pub(crate) fn bytes(self, column: &str) -> String {
         match self {
             Self::Sqlite => format!("octet_length({column})"),

@@ -8,7 +8,7 @@ use super::reading::looks_back;
 use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::position::LaneId;
-use crate::read::{Direction, Query, rows_after};
+use crate::read::{Direction, Query};
 
 /// Events of one page where a caller reads without naming a size.
 const PAGE: usize = 1_000;
@@ -103,7 +103,7 @@ impl Reading {
         };
         let page = self.store.page(lane, &query, rows).await?;
         self.left -= page.events.len() as u64;
-        self.rows = rows_after(&page.events, PAGE);
+        self.rows = self.store.rows_after(&page.events, PAGE);
         if page.more {
             if query.direction == Direction::Forward {
                 query.until = Some(query.until.map_or(page.head, |until| until.min(page.head)));

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::event::RecordedEvent;
 use crate::limits;
 use crate::position::{LaneId, Position, Version};
-use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics};
+use crate::read::{Direction, Page, Query, StreamFilter, TypeStatistics, rows_after};
 use crate::snapshot::{NewSnapshot, Snapshot, SnapshotQuery};
 use crate::stream::StreamInfo;
 
@@ -55,7 +55,8 @@ impl Store {
     }
 
     /// Returns one page of at most `rows` events (at most [`limits::PAGE_ROWS`]) of one lane that answer a query, with
-    /// the head that was observed at or before it, and how far it has looked.
+    /// the head that was observed at or before it, and how far it has looked. There are fewer events, and more to come, where
+    /// they have [`limits::PAGE_BYTES`].
     ///
     /// # Errors
     /// [`Error::Limit`] for a larger page, [`Error::Gap`] where an unfiltered page has a hole, and what the backend
@@ -78,6 +79,11 @@ impl Store {
             self.inner.writers[index].observe(page.head);
         }
         Ok(page)
+    }
+
+    /// Returns how many events to ask for after a page, at most some. What a page leaves out costs nothing where it is not sent.
+    pub(crate) fn rows_after(&self, events: &[RecordedEvent], most: usize) -> usize {
+        if self.inner.backend.reads_ahead() { rows_after(events, most) } else { most }
     }
 
     /// Finds the last change of the stream's life before the end of a query, and asks for what showed then: nothing that

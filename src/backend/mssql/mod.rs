@@ -86,15 +86,21 @@ impl Engine for Mssql {
             .run(events.operation, (head, events), |connection, (head, events)| {
                 Box::pin(async move {
                     let call = page(head, events, connection.server().row_versions);
-                    let (mut head, mut events, mut is_last) = (None, Vec::new(), page_end());
+                    let (mut head, mut events, mut is_full) = (None, Vec::new(), false);
+                    let (mut is_last, mut is_too_much) = (page_end(), page_end());
                     let take = |result: usize, row: &tiberius::Row| {
                         let row = MssqlRow(row);
                         if result == 0 {
                             head = Some(i64::from_row(&row)?);
                             return Ok(false);
                         }
-                        events.push(RecordedEvent::from_row(&row)?);
-                        Ok(events.last().is_some_and(&mut is_last))
+                        let event = RecordedEvent::from_row(&row)?;
+                        if is_full {
+                            return Ok(is_too_much(&event));
+                        }
+                        is_full = is_last(&event);
+                        events.push(event);
+                        Ok(false)
                     };
                     connection.query_until(&call, take).await?;
                     Ok((Position::new(head.unwrap_or_default()), events))

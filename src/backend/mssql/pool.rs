@@ -93,8 +93,7 @@ impl Connection {
     }
 
     /// Runs statements with parameters in one call, and takes the rows of their results, each with the number of its result, up
-    /// to the row with which there are enough. Where that came, the connection is not used again: the rest of the answer may
-    /// be long.
+    /// to the row with which there are enough. Where that came, the connection is not used again.
     pub(super) async fn query_until(
         &mut self,
         statement: &Statement,
@@ -306,7 +305,13 @@ async fn attempts<A, T>(
         let mut connection = next.map_err(|error| unavailable(operation, error, pool))?;
         let left = limit.saturating_sub(start.elapsed());
         let error = match tokio::time::timeout(left, work(&mut connection, arguments)).await {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(done)) => {
+                // Its statement would hold its locks while the connection waits in the pool.
+                if !connection.clean {
+                    drop(Object::take(connection));
+                }
+                return Ok(done);
+            }
             Ok(Err(error)) => error,
             Err(_) => connection.timed_out(operation, limit),
         };

@@ -30,9 +30,9 @@ pub(super) async fn run<T: FromRow>(connection: &mut PgConnection, statement: &S
 pub(super) async fn run_until<T: FromRow>(
     connection: &mut PgConnection,
     statement: &Statement,
-    is_enough: impl FnMut(&T) -> bool,
+    ends: [impl FnMut(&T) -> bool; 2],
 ) -> Result<(Vec<T>, bool)> {
-    rows_until(connection, statement.operation, bound(statement), is_enough).await
+    rows_until(connection, statement.operation, bound(statement), ends).await
 }
 
 /// Decodes the rows of a statement as they come.
@@ -41,22 +41,26 @@ pub(super) async fn rows<T: FromRow>(
     operation: &'static str,
     query: Bound<'_>,
 ) -> Result<Vec<T>> {
-    Ok(rows_until(connection, operation, query, |_| false).await?.0)
+    Ok(rows_until(connection, operation, query, [|_: &T| false; 2]).await?.0)
 }
 
-/// Decodes the rows of a statement as they come, up to the row with which there are enough, and returns whether that came:
-/// the connection has then an answer that was not read.
+/// Decodes the rows of a statement as they come, and returns those up to the one with which there are enough. The rest is read
+/// and left out, but not beyond the row with which there are too many of those: then it returns true, and the connection has an
+/// answer that was not read.
 async fn rows_until<T: FromRow>(
     connection: &mut PgConnection,
     operation: &'static str,
     query: Bound<'_>,
-    mut is_enough: impl FnMut(&T) -> bool,
+    [mut is_enough, mut is_too_much]: [impl FnMut(&T) -> bool; 2],
 ) -> Result<(Vec<T>, bool)> {
     let mut rows = query.fetch(connection);
-    let mut found = Vec::new();
+    let (mut found, mut is_full) = (Vec::new(), false);
     while let Some(row) = rows.try_next().await.map_err(|error| classify(operation, Stage::Work, error))? {
-        found.push(T::from_row(&Read(&row))?);
-        if found.last().is_some_and(&mut is_enough) {
+        let row = T::from_row(&Read(&row))?;
+        if !is_full {
+            is_full = is_enough(&row);
+            found.push(row);
+        } else if is_too_much(&row) {
             return Ok((found, true));
         }
     }

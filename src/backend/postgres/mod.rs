@@ -132,8 +132,9 @@ impl Postgres {
     ) -> Result<Vec<T>> {
         let once = async || {
             let mut lease = Pool::acquire(&self.pool).await?;
-            let (found, is_cut) = convert::run_until(lease.connection(), &statement, is_enough()).await?;
-            // To open a connection takes less time than to read the rest, of which nobody knows how long it is.
+            let (found, is_cut) =
+                convert::run_until(lease.connection(), &statement, [is_enough(), is_enough()]).await?;
+            // To open a connection may take less time than to read the rest, of which nobody knows how long it is.
             if is_cut {
                 lease.close();
             } else {

@@ -94,7 +94,6 @@ fn options(config: &Config) -> Result<Options> {
         (Some(other), _) => return Err(url_error(format!("synchronous={other:?} is not one of full, normal, off"))),
     };
     let target = config.target().strip_prefix("//").unwrap_or(config.target());
-    let memory = target == ":memory:";
     if target.is_empty() {
         return Err(url_error("no file is named; write sqlite:events.db or sqlite::memory:"));
     }
@@ -106,7 +105,7 @@ fn options(config: &Config) -> Result<Options> {
         Some(other) => return Err(url_error(format!("mode={other:?} is not one of rwc, rw, ro, memory"))),
     };
     Ok(Options {
-        path: (!memory && config.option("mode") != Some("memory")).then(|| target.to_owned()),
+        path: (!config.is_memory()).then(|| target.to_owned()),
         flags: access | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         synchronous,
         // The engine gives up first, so that its error says what was waited for, and nothing is stored after the deadline.

@@ -25,7 +25,7 @@ impl<'a> Line<'a> {
             return Err(Error::invalid("specversion", "it is not that of CloudEvents 1.0, \"1.0\""));
         }
         let own =
-            if OWN.iter().all(|name| members.has(name)) { members.read::<String>("aggregatetype")? } else { None };
+            if OWN.iter().all(|name| members.has_text(name)) { members.read::<String>("aggregatetype")? } else { None };
         let id: String = members.read("id")?.ok_or_else(|| missing("id"))?;
         let source: String = members.read("source")?.ok_or_else(|| missing("source"))?;
         let mut line = Self {

@@ -18,9 +18,9 @@ impl<'a> Members<'a> {
         serde_json::from_str(text).map_err(|error| invalid("json", &error))
     }
 
-    /// Returns whether a member is there, and not null.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, value)| known == name && value.get() != "null")
+    /// Returns whether a member is there, and a text.
+    pub(crate) fn has_text(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, value)| known == name && value.get().starts_with('"'))
     }
 
     /// Takes out a value, which may be null.

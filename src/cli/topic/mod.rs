@@ -10,6 +10,7 @@ use super::context::check_file;
 use super::{Context, Failure, events, output::counted, parse};
 #[cfg(feature = "_sql")]
 use super::{copy, progress};
+use crate::config::Config;
 use crate::error::Error;
 use crate::hash;
 use crate::limits;
@@ -155,7 +156,7 @@ impl Change {
 
 /// Checks that a topic outlives this command.
 fn lasting(config: TopicConfig) -> Result<TopicConfig, Failure> {
-    if config.adapter() == "memory" || config.connection().starts_with("sqlite::memory:") {
+    if config.adapter() == "memory" || config.connection().parse().is_ok_and(|config: Config| config.is_memory()) {
         let reason =
             "a topic in memory ends with the program that has it, which is this command: name a file or a server";
         return Err(Failure::usage(reason));
